@@ -1,1 +1,27 @@
-//! Under construction.
+//! Plain data and pure rules of Windlass. No I/O, no clock, no randomness: `now`, jitter and ids are arguments.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`id`], [`time`], [`bytes`] | ids, instants, bytes in JSON |
+//! | [`project`] | projects, tokens, scopes |
+//! | [`code`] | code packages and their revisions |
+//! | [`task`], [`log`] | tasks, attempts, logs |
+//! | [`lifecycle`], [`exit`], [`retry`], [`lease`] | the life of a task: what may happen to it and what follows |
+//! | [`schedule`] | when a schedule fires |
+//! | [`runner`] | what runners and servers say to each other |
+//! | [`wire`] | what clients and servers say to each other: the IronWorker API |
+
+pub mod bytes;
+pub mod code;
+pub mod exit;
+pub mod id;
+pub mod lease;
+pub mod lifecycle;
+pub mod log;
+pub mod project;
+pub mod retry;
+pub mod runner;
+pub mod schedule;
+pub mod task;
+pub mod time;
+pub mod wire;

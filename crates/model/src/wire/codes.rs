@@ -1,0 +1,376 @@
+//! Code packages on the wire.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::lenient::{Number, Text};
+use super::tasks::{MAX_NAME_BYTES, check_size, priority, retries, retries_delay_ms};
+use super::{BadField, Limits};
+use crate::code::{Launch, Revision};
+use crate::id::{CodeId, ProjectId, RevisionId};
+use crate::task::Priority;
+use crate::time::Wire;
+
+/// Part `data` of an upload, or its whole body where there is no zip.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct UploadRequest {
+    /// Unique in the project; an existing one gets a new revision.
+    #[schema(value_type = String)]
+    #[serde(skip_serializing_if = "Text::is_unset")]
+    pub name: Text,
+    /// Old-style interpreter.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Text::is_unset")]
+    pub runtime: Text,
+    /// File that the interpreter runs.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Text::is_unset")]
+    pub file_name: Text,
+    /// Container image.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Text::is_unset")]
+    pub image: Text,
+    /// Command line.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Text::is_unset")]
+    pub command: Text,
+    /// Deprecated language stack.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Text::is_unset")]
+    pub stack: Text,
+    /// Given to the worker as a file.
+    #[schema(value_type = Option<String>)]
+    pub config: Option<super::lenient::Payload>,
+    /// Most tasks that may run at once; 0: no limit.
+    #[schema(value_type = Option<u32>)]
+    #[serde(skip_serializing_if = "Number::is_unset")]
+    pub max_concurrency: Number,
+    /// Runs after a failure.
+    #[schema(value_type = Option<u32>)]
+    #[serde(skip_serializing_if = "Number::is_unset")]
+    pub retries: Number,
+    /// Seconds between a failure and the next run.
+    #[schema(value_type = Option<f64>)]
+    #[serde(skip_serializing_if = "Number::is_unset")]
+    pub retries_delay: Number,
+    /// Priority of tasks that name none.
+    #[schema(value_type = Option<i32>)]
+    #[serde(skip_serializing_if = "Number::is_unset")]
+    pub default_priority: Number,
+    /// Environment of the worker.
+    #[schema(value_type = Option<Object>)]
+    pub env_vars: Option<BTreeMap<String, Text>>,
+}
+
+/// An upload whose values hold. `None` keeps what the previous revision has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UploadOrder {
+    /// Name of the package.
+    pub name: String,
+    /// How it is started; none where the request says nothing of it.
+    pub launch: Option<Launch>,
+    /// Given to the worker as a file.
+    pub config: Option<String>,
+    /// `Some(None)`: no limit.
+    pub max_concurrency: Option<Option<u32>>,
+    /// Runs after a failure.
+    pub retries: Option<u32>,
+    /// Time between a failure and the next run.
+    pub retries_delay_ms: Option<u64>,
+    /// Priority of tasks that name none.
+    pub default_priority: Option<Priority>,
+    /// Environment of the worker.
+    pub env_vars: Option<BTreeMap<String, String>>,
+}
+
+impl UploadRequest {
+    /// The order that the request means, or the first field that is wrong.
+    pub fn validate(self, limits: &Limits) -> Result<UploadOrder, BadField> {
+        let name = self.name.non_empty("name")?.ok_or_else(|| BadField::missing("name"))?;
+        check_size("name", name.len(), MAX_NAME_BYTES)?;
+        let text = |text: &Text, field: &str| -> Result<String, BadField> {
+            let text = text.get(field)?.unwrap_or_default();
+            check_size(field, text.len(), limits.config_bytes)?;
+            Ok(text.to_owned())
+        };
+        let launch = Launch {
+            runtime: text(&self.runtime, "runtime")?,
+            file_name: text(&self.file_name, "file_name")?,
+            command: text(&self.command, "command")?,
+            image: text(&self.image, "image")?,
+            stack: text(&self.stack, "stack")?,
+        };
+        let config = self.config.filter(|c| !c.0.is_empty());
+        check_size("config", config.as_ref().map_or(0, |c| c.0.len()), limits.config_bytes)?;
+        Ok(UploadOrder {
+            name: name.to_owned(),
+            launch: (launch != Launch::default()).then_some(launch),
+            config: config.map(|c| String::from_utf8_lossy(&c.0).into_owned()),
+            max_concurrency: self.max_concurrency.count("max_concurrency")?.map(|n| (n > 0).then_some(n)),
+            retries: retries(&self.retries, "retries")?,
+            retries_delay_ms: retries_delay_ms(&self.retries_delay, "retries_delay", limits)?,
+            default_priority: priority(&self.default_priority, "default_priority")?,
+            env_vars: self.env_vars.map(env_vars).transpose()?,
+        })
+    }
+}
+
+fn env_vars(vars: BTreeMap<String, Text>) -> Result<BTreeMap<String, String>, BadField> {
+    let one = |(name, value): (String, Text)| {
+        let field = format!("env_vars.{name}");
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return Err(BadField::invalid(field, "is not a name for a variable"));
+        }
+        let value = value.get(&field)?.unwrap_or_default();
+        if value.contains('\0') {
+            return Err(BadField::invalid(field, "must not contain a zero byte"));
+        }
+        Ok((name, value.to_owned()))
+    };
+    vars.into_iter().map(one).collect()
+}
+
+/// A code package as clients read it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Code {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: CodeId,
+    /// Who owns it.
+    #[schema(value_type = String)]
+    pub project_id: ProjectId,
+    /// Its name.
+    pub name: String,
+    /// Number of the newest revision.
+    pub rev: u32,
+    /// Id of the newest revision.
+    #[schema(value_type = String)]
+    pub latest_history_id: RevisionId,
+    /// When the newest revision was uploaded.
+    #[schema(value_type = String)]
+    pub latest_change: Wire,
+    /// MD5 of its zip; empty without one.
+    pub latest_checksum: String,
+    /// When the package was first uploaded.
+    #[schema(value_type = String)]
+    pub created_at: Wire,
+    /// When it last changed.
+    #[schema(value_type = String)]
+    pub updated_at: Wire,
+    /// Always unset.
+    #[schema(value_type = String)]
+    pub archived_at: Wire,
+    /// Old-style interpreter.
+    pub runtime: String,
+    /// File that the interpreter runs.
+    pub file_name: String,
+    /// Command line.
+    pub command: String,
+    /// Container image.
+    pub image: String,
+    /// Deprecated language stack.
+    pub stack: String,
+    /// Given to the worker as a file.
+    pub config: String,
+    /// Environment of the worker.
+    #[schema(value_type = Object)]
+    pub env_vars: BTreeMap<String, String>,
+    /// Most tasks that may run at once; 0: no limit.
+    pub max_concurrency: u32,
+    /// Runs after a failure.
+    pub retries: u32,
+    /// Seconds between a failure and the next run.
+    pub retries_delay: u64,
+    /// Priority of tasks that name none.
+    pub default_priority: u8,
+    /// Whether its tasks are kept from starting.
+    pub paused: bool,
+    /// Length of its zip in bytes.
+    pub code_size: u64,
+}
+
+impl Code {
+    /// The package as clients read it.
+    pub fn present(code: &crate::code::Code) -> Self {
+        let latest = &code.latest;
+        Self {
+            id: code.id,
+            project_id: code.project,
+            name: code.name.clone(),
+            rev: latest.rev,
+            latest_history_id: latest.id,
+            latest_change: latest.created_at.into(),
+            latest_checksum: latest.checksum.clone(),
+            created_at: code.created_at.into(),
+            updated_at: code.updated_at.into(),
+            archived_at: Wire(code.deleted_at),
+            runtime: latest.launch.runtime.clone(),
+            file_name: latest.launch.file_name.clone(),
+            command: latest.launch.command.clone(),
+            image: latest.launch.image.clone(),
+            stack: latest.launch.stack.clone(),
+            config: latest.config.clone().unwrap_or_default(),
+            env_vars: latest.env_vars.clone(),
+            max_concurrency: code.max_concurrency.unwrap_or(0),
+            retries: latest.retry.retries,
+            retries_delay: latest.retry.delay_ms.div_ceil(1000),
+            default_priority: latest.default_priority.get(),
+            paused: code.is_paused,
+            code_size: latest.package.as_ref().map_or(0, |p| p.size_bytes),
+        }
+    }
+}
+
+/// Answer of an upload: the package and `Upload successful.`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Uploaded {
+    /// `Upload successful.`.
+    pub msg: String,
+    /// The package.
+    #[serde(flatten)]
+    pub code: Code,
+}
+
+/// Answer of `GET codes`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CodeList {
+    /// Newest change first.
+    pub codes: Vec<Code>,
+}
+
+/// A revision as clients read it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RevisionView {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: RevisionId,
+    /// The package.
+    #[schema(value_type = String)]
+    pub code_id: CodeId,
+    /// Who owns it.
+    #[schema(value_type = String)]
+    pub project_id: ProjectId,
+    /// Name of the package.
+    pub name: String,
+    /// Its number.
+    pub rev: u32,
+    /// When it was uploaded.
+    #[schema(value_type = String)]
+    pub created_at: Wire,
+    /// The same: revisions do not change.
+    #[schema(value_type = String)]
+    pub updated_at: Wire,
+    /// Old-style interpreter.
+    pub runtime: String,
+    /// File that the interpreter runs.
+    pub file_name: String,
+    /// Command line.
+    pub command: String,
+    /// Container image.
+    pub image: String,
+    /// Deprecated language stack.
+    pub stack: String,
+    /// MD5 of its zip; empty without one.
+    pub checksum: String,
+    /// Length of its zip in bytes.
+    pub code_size: u64,
+    /// Given to the worker as a file.
+    pub config: String,
+    /// Environment of the worker.
+    #[schema(value_type = Object)]
+    pub env_vars: BTreeMap<String, String>,
+    /// Runs after a failure.
+    pub retries: u32,
+    /// Seconds between a failure and the next run.
+    pub retries_delay: u64,
+    /// Priority of tasks that name none.
+    pub default_priority: u8,
+}
+
+impl RevisionView {
+    /// The revision of `code` as clients read it.
+    pub fn present(code: &crate::code::Code, revision: &Revision) -> Self {
+        Self {
+            id: revision.id,
+            code_id: code.id,
+            project_id: code.project,
+            name: code.name.clone(),
+            rev: revision.rev,
+            created_at: revision.created_at.into(),
+            updated_at: revision.created_at.into(),
+            runtime: revision.launch.runtime.clone(),
+            file_name: revision.launch.file_name.clone(),
+            command: revision.launch.command.clone(),
+            image: revision.launch.image.clone(),
+            stack: revision.launch.stack.clone(),
+            checksum: revision.checksum.clone(),
+            code_size: revision.package.as_ref().map_or(0, |p| p.size_bytes),
+            config: revision.config.clone().unwrap_or_default(),
+            env_vars: revision.env_vars.clone(),
+            retries: revision.retry.retries,
+            retries_delay: revision.retry.delay_ms.div_ceil(1000),
+            default_priority: revision.default_priority.get(),
+        }
+    }
+}
+
+/// Answer of `GET codes/{id}/revisions`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RevisionList {
+    /// First revision first.
+    pub revisions: Vec<RevisionView>,
+}
+
+/// Answer of `GET codes/{id}/stats`: tasks by status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Stats {
+    /// Waiting now.
+    pub queued: u64,
+    /// Being prepared now.
+    pub preparing: u64,
+    /// Running now.
+    pub running: u64,
+    /// Ended so within the time asked for.
+    pub complete: u64,
+    /// Ended so within the time asked for.
+    pub error: u64,
+    /// Ended so within the time asked for.
+    pub timeout: u64,
+    /// Ended so within the time asked for.
+    pub cancelled: u64,
+    /// Ended so within the time asked for.
+    pub killed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(json: &str) -> Result<UploadOrder, BadField> {
+        serde_json::from_str::<UploadRequest>(json).unwrap().validate(&Limits::default())
+    }
+
+    #[test]
+    fn every_clients_upload_is_understood() {
+        let cli = order(r#"{"name":"user/image","image":"i","runtime":"","file_name":"","command":"","stack":"","default_priority":-1000,"max_concurrency":0,"retries":0,"retries_delay":0,"config":"","env_vars":null}"#).unwrap();
+        assert_eq!((cli.default_priority, cli.max_concurrency, &cli.env_vars), (None, Some(None), &None));
+        let go = order(r#"{"name":"w","runtime":"sh","file_name":"__runner__.sh","retries_delay":1.5,"max_concurrency":3.0}"#).unwrap();
+        assert_eq!((go.retries_delay_ms, go.max_concurrency), (Some(1_500), Some(Some(3))));
+        let php = order(r#"{"name":"w","code_name":"w","standalone":true,"version":null,"options":[],"runtime":"php","file_name":"runner.php","config":{"a":1}}"#).unwrap();
+        assert_eq!(php.config.as_deref(), Some(r#"{"a":1}"#));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let problem = |json| order(json).unwrap_err().to_string();
+        assert_eq!(problem("{}"), "name: is required");
+        assert_eq!(problem(r#"{"name":"w","retries":11}"#), "retries: is 11, the limit is 10");
+        assert_eq!(
+            problem(r#"{"name":"w","env_vars":{"a=b":"c"}}"#),
+            "env_vars.a=b: is not a name for a variable"
+        );
+    }
+}
