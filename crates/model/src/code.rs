@@ -8,6 +8,7 @@ use crate::id::{CodeId, ProjectId, RevisionId};
 use crate::retry::RetryPolicy;
 use crate::task::Priority;
 use crate::time::Timestamp;
+use crate::wire::codes::UploadOrder;
 
 /// A blob by the SHA-256 of its content, 64 lower-case hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -82,4 +83,124 @@ pub struct Code {
     pub deleted_at: Option<Timestamp>,
     /// The newest revision: the one that new tasks run.
     pub latest: Revision,
+}
+
+/// A checked upload, with the ids it gets if they are needed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upload {
+    /// Id of the package, if this is its first upload.
+    pub code: CodeId,
+    /// Id of the revision.
+    pub revision: RevisionId,
+    /// Who owns it.
+    pub project: ProjectId,
+    /// The zip and its MD5 in hexadecimal.
+    pub package: Option<(BlobRef, String)>,
+    /// What the request says.
+    pub order: UploadOrder,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// The first upload of a package has neither a zip nor an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Code package zip file required if no image specified")]
+pub struct NothingToRun;
+
+/// The package after `upload`: a first revision, or a new one that keeps of the previous what the upload leaves open.
+pub fn revise(previous: Option<&Code>, upload: Upload) -> Result<Code, NothingToRun> {
+    let Upload { order, package, at, .. } = upload;
+    let old = previous.map(|code| &code.latest);
+    let (package, checksum) = match (package, old) {
+        (Some((package, checksum)), _) => (Some(package), checksum),
+        // A bare image replaces what was there; anything else goes on with the last zip.
+        (None, Some(old)) if order.launch.as_ref().is_none_or(|l| l.image.is_empty()) => {
+            (old.package.clone(), old.checksum.clone())
+        }
+        (None, _) => (None, String::new()),
+    };
+    let launch = order.launch.or_else(|| old.map(|o| o.launch.clone())).unwrap_or_default();
+    if package.is_none() && launch.image.is_empty() {
+        return Err(NothingToRun);
+    }
+    let retry = old.map(|o| o.retry).unwrap_or_default();
+    let latest = Revision {
+        id: upload.revision,
+        code: previous.map_or(upload.code, |code| code.id),
+        rev: old.map_or(1, |o| o.rev + 1),
+        package,
+        checksum,
+        launch,
+        config: order.config.or_else(|| old.and_then(|o| o.config.clone())),
+        env_vars: order.env_vars.or_else(|| old.map(|o| o.env_vars.clone())).unwrap_or_default(),
+        retry: RetryPolicy {
+            retries: order.retries.unwrap_or(retry.retries),
+            delay_ms: order.retries_delay_ms.unwrap_or(retry.delay_ms),
+        },
+        default_priority: order
+            .default_priority
+            .or_else(|| old.map(|o| o.default_priority))
+            .unwrap_or_default(),
+        created_at: at,
+    };
+    Ok(Code {
+        id: latest.code,
+        project: upload.project,
+        name: order.name,
+        max_concurrency: order.max_concurrency.unwrap_or_else(|| previous.and_then(|p| p.max_concurrency)),
+        is_paused: previous.is_some_and(|p| p.is_paused),
+        created_at: previous.map_or(at, |p| p.created_at),
+        updated_at: at,
+        deleted_at: None,
+        latest,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Seq;
+
+    fn upload(zip: Option<&str>, order: UploadOrder) -> Upload {
+        let blob = |sha: &str| (BlobRef { sha256: sha.to_owned(), size_bytes: 1 }, format!("md5 of {sha}"));
+        Upload {
+            code: CodeId::new(Seq(1), 1),
+            revision: RevisionId::new(Seq(2), 1),
+            project: ProjectId::new(Seq(3), 1),
+            package: zip.map(blob),
+            order,
+            at: Timestamp::from_secs(1),
+        }
+    }
+
+    fn order() -> UploadOrder {
+        UploadOrder { name: "w".to_owned(), ..UploadOrder::default() }
+    }
+
+    #[test]
+    fn a_first_upload_needs_something_to_run() {
+        assert_eq!(revise(None, upload(None, order())), Err(NothingToRun));
+        let image = Launch { image: "i".to_owned(), ..Launch::default() };
+        let bare = revise(None, upload(None, UploadOrder { launch: Some(image), ..order() })).unwrap();
+        assert_eq!((bare.latest.rev, bare.latest.package), (1, None));
+    }
+
+    #[test]
+    fn an_upload_of_options_keeps_the_rest() {
+        let vars = BTreeMap::from([("K".to_owned(), "V".to_owned())]);
+        let first = UploadOrder {
+            env_vars: Some(vars.clone()),
+            max_concurrency: Some(Some(3)),
+            retries: Some(2),
+            ..order()
+        };
+        let first = revise(None, upload(Some("a"), first)).unwrap();
+        let second = revise(Some(&first), upload(None, UploadOrder { retries: Some(5), ..order() })).unwrap();
+        assert_eq!((second.latest.rev, second.latest.retry.retries, second.max_concurrency), (2, 5, Some(3)));
+        assert_eq!((&second.latest.package, second.latest.env_vars), (&first.latest.package, vars));
+        let unlimited =
+            revise(Some(&second), upload(None, UploadOrder { max_concurrency: Some(None), ..order() }))
+                .unwrap();
+        assert_eq!(unlimited.max_concurrency, None);
+    }
 }

@@ -31,6 +31,9 @@ pub struct Isolation {
 pub struct Register {
     /// What people call it; by default the host's name.
     pub name: String,
+    /// Names the place it runs from: the runner holds an exclusive lock on it. A new session from the same place is
+    /// proof that the sessions before are over, so what they held is queued again at once.
+    pub instance: String,
     /// The tasks it takes.
     pub cluster: String,
     /// Tasks it runs at once.

@@ -66,7 +66,7 @@ pub struct UploadRequest {
 }
 
 /// An upload whose values hold. `None` keeps what the previous revision has.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct UploadOrder {
     /// Name of the package.
     pub name: String,

@@ -1,0 +1,1 @@
+//! The suite that compares a database to the model.

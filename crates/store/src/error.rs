@@ -1,0 +1,50 @@
+//! Why a store could not do what it was asked to.
+
+use std::path::PathBuf;
+
+use windlass_model::code::NothingToRun;
+
+/// Why a store could not do what it was asked to. What a caller may expect to happen (a lease that was lost, a task
+/// that does not exist) is not an error but part of each method's answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing of the call was kept; it may be repeated.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+
+    /// The disk is full: nothing of the call was kept; it works again when there is space.
+    #[error("no space is left on the disk of the store")]
+    Full,
+
+    /// Another process has the data directory open.
+    #[error("{path} is in use by another Windlass process; stop it, or choose another directory with --data")]
+    InUse {
+        /// The data directory.
+        path: PathBuf,
+    },
+
+    /// The data directory cannot be used.
+    #[error("{path} cannot be used as a data directory: {reason}")]
+    Unusable {
+        /// The data directory.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+
+    /// What was read is not what was written.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+
+    /// The runner's session is unknown or over; it must register again.
+    #[error("the runner's session is over")]
+    SessionOver,
+
+    /// An upload has nothing to run.
+    #[error(transparent)]
+    NothingToRun(#[from] NothingToRun),
+
+    /// A limit on the number of things was reached.
+    #[error("{0}")]
+    LimitReached(String),
+}

@@ -1,0 +1,1 @@
+//! The store as a plain in-memory model.

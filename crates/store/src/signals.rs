@@ -1,0 +1,98 @@
+//! How those who wait learn that something happened: no polling of tables, no event queue to fall behind on.
+//!
+//! A signal says "look again", never what there is to see. Who waits registers first, looks, and only then waits, so
+//! nothing that happens in between is missed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use windlass_model::id::TaskId;
+
+/// The signals of one store.
+#[derive(Debug, Default)]
+pub struct Signals {
+    ready: Mutex<HashMap<String, Arc<Notify>>>,
+    tasks: Mutex<HashMap<TaskId, Arc<Notify>>>,
+    cancels: Notify,
+    deadlines: Notify,
+}
+
+impl Signals {
+    /// Tasks of `cluster` became claimable: wakes one waiting claimer. A claimer that got as many tasks as it wanted
+    /// calls this again, as there may be more; so the wake-ups spread exactly as far as there is work.
+    pub fn ready(&self, cluster: &str) {
+        if let Some(notify) = self.ready.lock().get(cluster) {
+            notify.notify_one();
+        }
+    }
+
+    /// What a claimer of `cluster` waits on.
+    pub fn ready_of(&self, cluster: &str) -> Arc<Notify> {
+        let mut ready = self.ready.lock();
+        match ready.get(cluster) {
+            Some(notify) => notify.clone(),
+            None => ready.entry(cluster.to_owned()).or_default().clone(),
+        }
+    }
+
+    /// The task or its log changed: wakes everybody who watches it.
+    pub fn task_changed(&self, task: TaskId) {
+        let tasks = self.tasks.lock();
+        if let Some(notify) = tasks.get(&task) {
+            notify.notify_waiters();
+        }
+    }
+
+    /// Watches one task until dropped.
+    pub fn watch_task(self: &Arc<Self>, task: TaskId) -> TaskWatch {
+        let notify = self.tasks.lock().entry(task).or_default().clone();
+        TaskWatch { signals: self.clone(), task, notify }
+    }
+
+    /// A running task was asked to be cancelled: its runner should hear of it before its next heartbeat.
+    pub fn cancel_requested(&self) {
+        self.cancels.notify_waiters();
+    }
+
+    /// Waited on by calls that carry cancels to runners.
+    pub fn cancels(&self) -> &Notify {
+        &self.cancels
+    }
+
+    /// Something became due earlier than was known: a delayed task, a schedule, a lease.
+    pub fn deadline_moved(&self) {
+        self.deadlines.notify_waiters();
+    }
+
+    /// Waited on by the loops that sleep until the next deadline.
+    pub fn deadlines(&self) -> &Notify {
+        &self.deadlines
+    }
+}
+
+/// Watches one task. [`TaskWatch::notified`] must be called before looking at the task, and awaited after.
+#[derive(Debug)]
+pub struct TaskWatch {
+    signals: Arc<Signals>,
+    task: TaskId,
+    notify: Arc<Notify>,
+}
+
+impl TaskWatch {
+    /// Resolves at the next change. Register it (`enable`) before looking.
+    pub fn notified(&self) -> tokio::sync::futures::Notified<'_> {
+        self.notify.notified()
+    }
+}
+
+impl Drop for TaskWatch {
+    fn drop(&mut self) {
+        let mut tasks = self.signals.tasks.lock();
+        // Two references are the map's and ours: nobody else watches it.
+        if Arc::strong_count(&self.notify) <= 2 {
+            tasks.remove(&self.task);
+        }
+    }
+}
