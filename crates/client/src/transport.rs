@@ -1,0 +1,71 @@
+//! How a request reaches a server.
+//!
+//! `windlass up` runs server and runner in one process; they speak the same protocol as over the network, only the
+//! transport differs. So there is one code path, tested once.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+
+/// Any error of a body or a connection.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A request or response body: whole or streamed.
+pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// The body that is `bytes`.
+pub fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Carries a request to a server and its answer back.
+#[async_trait]
+pub trait Transport: Send + Sync + 'static {
+    /// The answer to `request`, whose URI is a path with a query. An error means that no answer came.
+    async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, BoxError>;
+
+    /// Where the server is, for messages: `http://host:port`.
+    fn url(&self) -> &str;
+}
+
+/// Over HTTP or HTTPS. Certificates are verified.
+#[derive(Clone, Debug)]
+pub struct Http {
+    base: String,
+    client: reqwest::Client,
+}
+
+impl Http {
+    /// A transport to `base`, such as `http://127.0.0.1:8080`, without a trailing slash.
+    pub fn new(base: impl Into<String>) -> Result<Self, BoxError> {
+        // An error means that a provider is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("windlass/", env!("CARGO_PKG_VERSION")))
+            .tcp_nodelay(true)
+            .connect_timeout(std::time::Duration::from_secs(10))
+            .build()?;
+        Ok(Self { base: base.into().trim_end_matches('/').to_owned(), client })
+    }
+}
+
+#[async_trait]
+impl Transport for Http {
+    async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, BoxError> {
+        let (parts, body) = request.into_parts();
+        let body = reqwest::Body::wrap_stream(body.into_data_stream());
+        let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
+        let call = self
+            .client
+            .request(parts.method, format!("{}{path}", self.base))
+            .headers(parts.headers)
+            .body(body);
+        let answer: http::Response<reqwest::Body> = call.send().await?.into();
+        Ok(answer.map(|body| body.map_err(BoxError::from).boxed_unsync()))
+    }
+
+    fn url(&self) -> &str {
+        &self.base
+    }
+}
