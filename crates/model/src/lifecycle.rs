@@ -14,6 +14,12 @@ use crate::time::Timestamp;
 pub const CANCELLED_MSG: &str = "Cancelled via API.";
 /// What a task that ran too long is told to have ended with.
 pub const TIMEOUT_MSG: &str = "Job timed out.";
+/// What a task that was cancelled with its package is told to have ended with.
+pub const CODE_DELETED_MSG: &str = "Its code was deleted.";
+/// What an attempt that its runner gave back is told to have ended with.
+pub const GIVEN_BACK_MSG: &str = "given back by its runner";
+/// What an attempt whose runner fell silent is told to have ended with.
+pub const LOST_MSG: &str = "its runner was lost";
 
 /// Where a task is, finer than its [`Status`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +181,7 @@ pub fn conclude(
         Outcome::Lost if trial.losses + 1 >= MAX_LOSSES => {
             (Event::LoseAgain, Some(format!("gave up: lost its runner {MAX_LOSSES} times")), None)
         }
-        Outcome::Lost => (Event::Lose, Some("its runner was lost".to_owned()), None),
+        Outcome::Lost => (Event::Lose, Some(LOST_MSG.to_owned()), None),
         Outcome::Exited(exit) => {
             let (event, msg, class) = ended(exit, stderr_tail);
             let may_retry = matches!(event, Event::Fail | Event::TimeOut) && trial.retries < policy.retries;

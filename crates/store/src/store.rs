@@ -216,8 +216,8 @@ pub trait Store: Send + Sync + 'static {
     /// Ended attempts of the task, first first.
     async fn attempts(&self, task: TaskId) -> Result<Vec<Attempt>>;
 
-    /// The log of one attempt, the newest that has any if none is named; of a running one the chunks after number
-    /// `after`. `None`: no such task or attempt, or none has started.
+    /// The log of one attempt, the newest if none is named; of a running one the chunks after number `after`. `None`:
+    /// no such task or attempt, or none has started.
     async fn log(&self, task: TaskId, attempt: Option<u32>, after: u32) -> Result<Option<LogPart>>;
 
     /// What the task's worker left as its result.
