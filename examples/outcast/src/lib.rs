@@ -1,1 +1,4 @@
 //! Outcast.
+
+pub mod forecast;
+pub mod site;
