@@ -90,6 +90,7 @@ struct Block {
 /// The lines of a page with their numbers, trimmed, read from the top.
 struct Lines<'a> {
     lines: Peekable<std::vec::IntoIter<(usize, &'a str)>>,
+    /// The last line that is not blank.
     last: usize,
 }
 
@@ -106,7 +107,7 @@ impl<'a> Lines<'a> {
         if let Some((line, _)) = lines.iter().find(|(_, line)| is_tag(line)) {
             return Err(ParseError::WebPage { line: *line });
         }
-        let last = lines.len();
+        let last = lines.iter().rfind(|(_, line)| !line.is_empty()).map_or(0, |(number, _)| *number);
         Ok(Self { lines: lines.into_iter().peekable(), last })
     }
 
@@ -153,7 +154,8 @@ impl<'a> Lines<'a> {
             }
             name.push(line);
         }
-        let name = name.join(" ");
+        // Each name ends with a hyphen, and may take two lines.
+        let name = name.join(" ").replace("- ", ", ");
         let name = name.trim_matches(['-', ' ']);
         if name.is_empty() {
             Err(ParseError::NoZoneName { line: ugc.line })

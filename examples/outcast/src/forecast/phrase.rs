@@ -95,9 +95,12 @@ pub(super) fn whole_amount(words: &[String], units: &[&str]) -> Option<Found<u16
 
 fn amount_at(words: &[String], at: usize, units: &[&str]) -> Option<Found<f64>> {
     let word = |index: usize| words.get(index).map_or("", String::as_str);
-    let first = number(word(at))?;
-    let second = if matches!(word(at + 1), "to" | "or" | "and") { number(word(at + 2)) } else { None };
-    let unit_at = if second.is_some() { at + 3 } else { at + 1 };
+    let (first, second, unit_at) = if let Some((first, second)) = word(at).split_once('-') {
+        (number(first)?, Some(number(second)?), at + 1)
+    } else {
+        let joined = matches!(word(at + 1), "to" | "or" | "and").then(|| number(word(at + 2))).flatten();
+        (number(word(at))?, joined, if joined.is_some() { at + 3 } else { at + 1 })
+    };
     if !units.contains(&word(unit_at)) {
         return None;
     }
