@@ -58,6 +58,7 @@ GUSTS = {"gust", "gusts", "gusting"}
 KNOTS = {"kt", "kts", "knots", "knot"}
 FEET = {"ft", "feet", "foot"}
 SECONDS = {"second", "seconds", "sec", "s"}
+SURFACES = {("seas",): "seas", ("combined", "seas"): "seas", ("waves",): "waves", ("wind", "waves"): "wind_waves"}
 MILES = {"nm", "mile", "miles", "nautical"}
 
 
@@ -367,12 +368,10 @@ def read_gusts(words):
 
 
 def read_sea(words):
-    for surface, start in (("seas", ["seas"]), ("seas", ["combined", "seas"]), ("waves", ["waves"]), ("wind_waves", ["wind", "waves"])):
-        if words[: len(start)] == start:
-            words = words[len(start) :]
-            break
-    else:
+    start = next((start for start in SURFACES if words[: len(start)] == list(start)), None)
+    if start is None:
         return None
+    surface, words = SURFACES[start], words[len(start) :]
     heights = []
     for step in steps_of(words):
         found = amount(step, FEET)
@@ -433,9 +432,9 @@ def amount(words, units, number=int):
         before = (word(at - 2), word(at - 1))
         if before in (("less", "than"), ("up", "to")):
             start, is_bound = at - 2, True
-        elif before[1] == "to" and second is None:
+        elif before[1] == "to":
             start, is_bound = at - 1, True
-        elif before[1] in ("around", "near", "about", "to"):
+        elif before[1] in ("around", "near", "about"):
             start, is_bound = at - 1, False
         else:
             is_bound = False

@@ -114,8 +114,8 @@ fn amount_at(words: &[String], at: usize, units: &[&str]) -> Option<Found<f64>> 
     let before = |back: usize| at.checked_sub(back).map_or("", word);
     let (words_before, is_bound) = match (before(2), before(1)) {
         ("less", "than") | ("up", "to") => (2, true),
-        (_, "to") if second.is_none() => (1, true),
-        (_, "around" | "near" | "about" | "to") => (1, false),
+        (_, "to") => (1, true),
+        (_, "around" | "near" | "about") => (1, false),
         _ => (0, false),
     };
     start -= words_before;

@@ -38,17 +38,18 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// The offset and the abbreviation in force at an instant. The days are those of the law of 2007; the hour is taken
-    /// as 2 AM standard time for both changes, which is right to the hour for one and an hour off for the other.
+    /// The offset and the abbreviation in force at an instant, by the rule of the United States since 2007: from the
+    /// second Sunday of March to the first of November, changing at 2 AM of the clock on the wall.
     pub(super) fn at(self, now: Timestamp) -> (Offset, &'static str) {
         let winter = Offset::constant(self.winter_hours);
         let local = winter.to_datetime(now);
-        let sunday = |month: i8, nth: i8| {
+        let sunday = |month: i8, nth: i8, hour: i8| {
             let first = local.date().with().month(month).day(1).build().ok()?;
-            Some(first.nth_weekday_of_month(nth, Weekday::Sunday).ok()?.at(2, 0, 0, 0))
+            Some(first.nth_weekday_of_month(nth, Weekday::Sunday).ok()?.at(hour, 0, 0, 0))
         };
-        let is_summer =
-            sunday(3, 2).is_some_and(|start| local >= start) && sunday(11, 1).is_some_and(|end| local < end);
+        // Both by winter's clock, on which summer ends at 1 AM.
+        let is_summer = sunday(3, 2, 2).is_some_and(|start| local >= start)
+            && sunday(11, 1, 1).is_some_and(|end| local < end);
         match self.summer {
             Some(summer) if is_summer => (Offset::constant(self.winter_hours + 1), summer),
             _ => (winter, self.winter),
@@ -761,3 +762,20 @@ pub(super) static OFFICES: [Office; 41] = [
         bands: &["out 40 NM"],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_change_on_their_sundays() {
+        let names = |at: &str| {
+            let at = at.parse().unwrap();
+            [EASTERN, PACIFIC, HAWAII].map(|clock| clock.at(at).1)
+        };
+        assert_eq!(names("2027-03-14T06:59:59Z"), ["EST", "PST", "HST"]);
+        assert_eq!(names("2027-03-14T07:00:00Z"), ["EDT", "PST", "HST"]);
+        assert_eq!(names("2027-11-07T05:59:59Z"), ["EDT", "PDT", "HST"]);
+        assert_eq!(names("2027-11-07T06:00:00Z"), ["EST", "PDT", "HST"]);
+    }
+}
