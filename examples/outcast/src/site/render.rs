@@ -145,12 +145,13 @@ fn winds(winds: &[Wind], style: &Style, comma: &str) -> String {
         let before = nth.checked_sub(1).and_then(|before| winds.get(before));
         let speed = wind.speed_kt.map(|speed| amount(speed, style.knots, "less than"));
         let from = directions(&wind.from);
+        let is_variable = wind.from.is_empty();
         text += &match (before, speed) {
             (None, None) => "Light and variable winds".to_owned(),
-            (None, Some(speed)) if wind.from.is_empty() => format!("Variable winds {speed}"),
+            (None, Some(speed)) if is_variable => format!("Variable winds {speed}"),
             (None, Some(speed)) => format!("{from} {} {speed}", noun(wind)),
             (Some(_), None) => format!("{comma}becoming light and variable"),
-            (Some(before), Some(speed)) if before.from == wind.from => {
+            (Some(before), Some(speed)) if before.from == wind.from && !is_variable => {
                 let is_more =
                     before.speed_kt.is_none_or(|old| Some(old.max) < wind.speed_kt.map(|new| new.max));
                 format!("{comma}{} to {speed}", if is_more { "increasing" } else { "diminishing" })
@@ -167,6 +168,11 @@ fn winds(winds: &[Wind], style: &Style, comma: &str) -> String {
         }
     }
     text
+}
+
+/// Twice the middle of a range, to compare by.
+fn middle(range: Range<u16>) -> u16 {
+    range.min + range.max
 }
 
 fn noun(wind: &Wind) -> &'static str {
@@ -195,7 +201,7 @@ fn seas(sea: &[Height], style: &Style, comma: &str) -> String {
                 Surface::Waves => format!("Waves {feet}"),
                 Surface::WindWaves => format!("Wind waves {feet}"),
             },
-            Some(before) if before.height_ft.max < height.height_ft.max => {
+            Some(before) if middle(before.height_ft) < middle(height.height_ft) => {
                 format!("{comma}building to {feet}")
             }
             Some(_) => format!("{comma}subsiding to {feet}"),

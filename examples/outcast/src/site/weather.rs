@@ -1,6 +1,9 @@
 //! Makes up the weather of a zone. No two offices would agree with it.
 
-use jiff::{SignedDuration, Timestamp, ToSpan, civil::Weekday};
+use jiff::{
+    SignedDuration, Timestamp, ToSpan,
+    civil::{DateTime, Weekday},
+};
 
 use super::{dice::Dice, zones::Zone};
 use crate::forecast::{
@@ -17,23 +20,38 @@ const COMPASS: [Direction; 8] = [
     Direction::W,
     Direction::NW,
 ];
-const LATER: [&str; 6] =
-    ["after midnight", "late", "in the afternoon", "in the evening", "by daybreak", "early in the morning"];
-const SKY: [&str; 8] = [
-    "Rain likely",
-    "A chance of showers in the evening",
-    "A slight chance of thunderstorms",
-    "Scattered showers, mainly near shore",
-    "Rain in the morning, ending by noon",
-    "A chance of snow showers",
+const LATER_BY_DAY: [&str; 4] = ["in the afternoon", "by noon", "late", "by evening"];
+const LATER_BY_NIGHT: [&str; 5] =
+    ["after midnight", "late", "by daybreak", "late in the evening", "early in the morning"];
+const WARM_SKY: [&str; 6] = [
+    "A chance of showers",
+    "Scattered showers and thunderstorms",
+    "A slight chance of thunderstorms, mainly near shore",
     "Isolated thunderstorms with gusty winds",
-    "Drizzle until Wednesday evening",
+    "Showers likely early, then mostly dry",
+    "Numerous showers, some with heavy rain",
+];
+const MILD_SKY: [&str; 6] = [
+    "Rain likely",
+    "A chance of showers",
+    "Rain, ending late",
+    "Scattered showers, mainly near shore",
+    "A slight chance of thunderstorms",
+    "Patchy drizzle",
+];
+const COLD_SKY: [&str; 6] = [
+    "Snow likely",
+    "A chance of snow showers",
+    "Rain and snow, mixed with sleet at times",
+    "Rain, changing to snow late",
+    "Scattered snow showers, mainly near shore",
+    "A chance of flurries",
 ];
 const SYNOPSES: [&str; 4] = [
-    "Low pressure passes to the south tonight. High pressure builds over the waters through Thursday",
+    "Low pressure passes to the south tonight. High pressure builds over the waters after that",
     "A cold front crosses the waters late tonight, with gusty winds behind it",
-    "High pressure remains nearly stationary through Saturday",
-    "A deepening low moves northeast. A trough lingers behind it until Friday. Conditions improve over the weekend",
+    "High pressure remains nearly stationary into next week",
+    "A deepening low moves northeast. A trough lingers behind it. Conditions improve over the weekend",
 ];
 
 /// The forecast of a zone: always the same for the same zone and issue time.
@@ -41,14 +59,17 @@ pub(super) fn forecast(zone: &Zone, nth: u64, issued_at: Timestamp) -> Forecast 
     let mut dice = Dice::of(&[nth, issued_at.as_second().unsigned_abs()]);
     let mut mood = Mood {
         compass: usize::from(dice.below(8)),
-        speed_kt: 5 * (dice.below(5) + dice.below(4)),
+        speed_kt: 5 * (dice.below(4) + dice.below(4)),
         is_sheltered: zone.is_sheltered,
+        is_lake: zone.office.family.starts_with('L'),
         has_detail: dice.chance(40),
+        sky: sky(zone, issued_at),
     };
     let synopsis = dice.chance(25).then(|| format!("{}.", dice.pick(&SYNOPSES)));
     let periods: Vec<Period> =
         period_names(zone, issued_at).into_iter().map(|name| period(name, &mut mood, &mut dice)).collect();
-    let (headlines, hazards) = hazards(&periods, &mut dice);
+    let tomorrow = long(local_time(zone, issued_at).weekday().next());
+    let (headlines, hazards) = hazards(&periods, tomorrow, &mut dice);
     let quarters = i64::from(24 + dice.below(16));
     let expires_at = issued_at + SignedDuration::from_mins(15 * quarters);
     Forecast {
@@ -69,7 +90,9 @@ struct Mood {
     compass: usize,
     speed_kt: u16,
     is_sheltered: bool,
+    is_lake: bool,
     has_detail: bool,
+    sky: &'static [&'static str],
 }
 
 impl Mood {
@@ -108,7 +131,7 @@ impl Mood {
             _ if dice.chance(20) => Range { min: feet, max: feet },
             _ => Range { min: feet, max: feet + 1 + feet / 3 },
         };
-        let surface = if self.is_sheltered { Surface::Waves } else { Surface::Seas };
+        let surface = if self.is_sheltered || self.is_lake { Surface::Waves } else { Surface::Seas };
         Height { surface, height_ft, when: when.map(str::to_owned) }
     }
 }
@@ -120,7 +143,8 @@ fn period(name: String, mood: &mut Mood, dice: &mut Dice) -> Period {
     sea.push(mood.height(None, dice));
     if dice.chance(45) {
         mood.drift(dice);
-        let when = dice.pick(&LATER);
+        let is_night = name.ends_with("NIGHT");
+        let when = if is_night { dice.pick(&LATER_BY_NIGHT) } else { dice.pick(&LATER_BY_DAY) };
         let next = mood.wind(Some(when), dice);
         if (&next.from, next.speed_kt) != (&wind[0].from, wind[0].speed_kt) {
             wind.push(next);
@@ -130,10 +154,11 @@ fn period(name: String, mood: &mut Mood, dice: &mut Dice) -> Period {
             sea.push(next);
         }
     }
-    let swell = if mood.has_detail && !mood.is_sheltered { swell(mood, dice) } else { Vec::new() };
+    let swell =
+        if mood.has_detail && !mood.is_sheltered && !mood.is_lake { swell(mood, dice) } else { Vec::new() };
     let mut weather: Vec<String> = Vec::new();
     if dice.chance(50) {
-        weather.push(dice.pick(&SKY).to_owned());
+        weather.push(dice.pick(mood.sky).to_owned());
     }
     let mut visibility_nm = None;
     if dice.chance(15) {
@@ -158,9 +183,24 @@ fn swell(mood: &Mood, dice: &mut Dice) -> Vec<Swell> {
         .collect()
 }
 
-/// Three days with their nights, then two days as a whole.
+/// What falls from the sky there at that time of the year.
+fn sky(zone: &Zone, issued_at: Timestamp) -> &'static [&'static str] {
+    let is_winter = matches!(local_time(zone, issued_at).month(), 11 | 12 | 1..=3);
+    match zone.office.family {
+        "AMZ" | "GMZ" | "PHZ" | "PMZ" => &WARM_SKY,
+        "PZZ" => &MILD_SKY,
+        _ if is_winter => &COLD_SKY,
+        _ => &MILD_SKY,
+    }
+}
+
+fn local_time(zone: &Zone, at: Timestamp) -> DateTime {
+    zone.office.clock.at(at).0.to_datetime(at)
+}
+
+/// What is left of today, two days with their nights, and two days as a whole.
 fn period_names(zone: &Zone, issued_at: Timestamp) -> Vec<String> {
-    let local = zone.office.clock.at(issued_at).0.to_datetime(issued_at);
+    let local = local_time(zone, issued_at);
     let mut names: Vec<String> = match local.hour() {
         0..=11 => vec!["TODAY".into(), "TONIGHT".into()],
         12..=15 => vec!["THIS AFTERNOON".into(), "TONIGHT".into()],
@@ -176,20 +216,25 @@ fn period_names(zone: &Zone, issued_at: Timestamp) -> Vec<String> {
     names
 }
 
+/// A weekday in three capitals.
 pub(super) fn short(day: Weekday) -> &'static str {
+    long(day).split_at(3).0
+}
+
+fn long(day: Weekday) -> &'static str {
     match day {
-        Weekday::Monday => "MON",
-        Weekday::Tuesday => "TUE",
-        Weekday::Wednesday => "WED",
-        Weekday::Thursday => "THU",
-        Weekday::Friday => "FRI",
-        Weekday::Saturday => "SAT",
-        Weekday::Sunday => "SUN",
+        Weekday::Monday => "MONDAY",
+        Weekday::Tuesday => "TUESDAY",
+        Weekday::Wednesday => "WEDNESDAY",
+        Weekday::Thursday => "THURSDAY",
+        Weekday::Friday => "FRIDAY",
+        Weekday::Saturday => "SATURDAY",
+        Weekday::Sunday => "SUNDAY",
     }
 }
 
 /// The headlines that the first four periods deserve.
-fn hazards(periods: &[Period], dice: &mut Dice) -> (Vec<String>, Vec<Hazard>) {
+fn hazards(periods: &[Period], tomorrow: &str, dice: &mut Dice) -> (Vec<String>, Vec<Hazard>) {
     use Phenomenon::{DenseFog, Gale, SmallCraft, Storm};
     use Significance::{Advisory, Warning, Watch};
     let worst = |periods: &[Period]| {
@@ -198,9 +243,9 @@ fn hazards(periods: &[Period], dice: &mut Dice) -> (Vec<String>, Vec<Hazard>) {
     };
     let (soon, later) = (worst(&periods[..2]), worst(&periods[2..4]));
     let until = [
-        "IN EFFECT THROUGH WEDNESDAY EVENING",
-        "IN EFFECT UNTIL MIDNIGHT TONIGHT",
-        "IN EFFECT FROM THIS EVENING THROUGH LATE TOMORROW NIGHT",
+        format!("IN EFFECT THROUGH {tomorrow} EVENING"),
+        "IN EFFECT UNTIL MIDNIGHT TONIGHT".to_owned(),
+        format!("IN EFFECT FROM LATE TONIGHT THROUGH {tomorrow} NIGHT"),
     ];
     let mut found = Vec::new();
     match soon {
@@ -215,7 +260,8 @@ fn hazards(periods: &[Period], dice: &mut Dice) -> (Vec<String>, Vec<Hazard>) {
     if periods[..2].iter().any(|period| period.visibility_nm.is_some_and(|nm| nm.max < 1.0)) {
         found.push((DenseFog, Advisory, "DENSE FOG ADVISORY"));
     }
-    let headlines = found.iter().map(|(_, _, name)| format!("{name} {}", dice.pick(&until))).collect();
+    let headlines =
+        found.iter().map(|(_, _, name)| format!("{name} {}", until[usize::from(dice.below(3))])).collect();
     let hazards =
         found.iter().map(|&(phenomenon, significance, _)| Hazard { phenomenon, significance }).collect();
     (headlines, hazards)
