@@ -20,8 +20,11 @@ class Failure(Exception):
 
 
 def read_payload():
-    with open(os.environ["PAYLOAD_FILE"], encoding="utf-8") as file:
-        return json.loads(file.read().strip() or "{}")
+    try:
+        with open(os.environ["PAYLOAD_FILE"], encoding="utf-8") as file:
+            return json.loads(file.read().strip() or "{}")
+    except ValueError as error:
+        raise Failure(f"bad payload: {error}") from error
 
 
 def write_result(result):

@@ -14,6 +14,8 @@ import urllib.request
 from datetime import datetime, timedelta, timezone
 
 TIMEOUT_S = 20
+MAX_PAGE_BYTES = 128 * 1024
+MAX_ZONES = 1000
 
 PHENOMENA = [  # Longer phrases first: a tropical storm warning is not also a storm warning.
     ("HURRICANE FORCE WIND", "hurricane_force_wind"),
@@ -97,6 +99,10 @@ def parse(page):
     if not expiry:
         raise BadPage(f"line {ugc_line}: bad UGC line {quoted(ugc)}: no expiry time at its end")
 
+    zones = zones_of(ugc)
+    if not zones:
+        raise BadPage(f"line {ugc_line}: bad UGC line {quoted(ugc)}: no such zones")
+
     names = []
     while at < len(lines) and not lines[at].startswith(".") and lines[at] != "$$":
         line, at = lines[at], at + 1
@@ -120,7 +126,7 @@ def parse(page):
     headlines, at = read_headlines(lines, at)
     synopsis, periods = read_blocks(lines, at, is_upper)
     return {
-        "zone": ugc[:6],
+        "zones": zones,
         "name": title_case(name) if is_upper else name,
         "issued_at": issued_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "expires_at": expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -131,7 +137,22 @@ def parse(page):
     }
 
 
+def zones_of(ugc):
+    """The zones a whole zone line names: `ANZ230>232-251-250515-` are four. Letters hold until others come."""
+    area, zones = "", []
+    for part in ugc.split("-")[:-2]:
+        found = re.fullmatch(r"([A-Z]{2}[ZC])?([0-9]{3})(?:>([0-9]{3}))?", part)
+        if not found or len(zones) > MAX_ZONES:
+            return []
+        area = found[1] or area
+        first, last = int(found[2]), int(found[3] or found[2])
+        zones += [f"{area}{number:03}" for number in range(first, last + 1)]
+    return zones
+
+
 def text_of(page):
+    if len(page) > MAX_PAGE_BYTES:
+        raise BadPage(f"page of {len(page)} bytes, too long for a forecast")
     for offset, byte in enumerate(page):
         if byte < 32 and byte not in (1, 3, 9, 10, 13, 30):
             raise BadPage(f"not text: byte 0x{byte:02x} at byte {offset}")
@@ -514,8 +535,11 @@ def fetch(url):
 
 
 def main():
-    with open(os.environ["PAYLOAD_FILE"], encoding="utf-8") as file:
-        payload = json.loads(file.read().strip() or "{}")
+    try:
+        with open(os.environ["PAYLOAD_FILE"], encoding="utf-8") as file:
+            payload = json.loads(file.read().strip() or "{}")
+    except ValueError as error:
+        raise Failure(f"bad payload: {error}") from error
     for field in ("zone", "site"):
         if field not in payload:
             raise Failure(f"bad payload: missing field `{field}`")
@@ -525,8 +549,8 @@ def main():
         forecast = parse(fetch(url))
     except BadPage as bad:
         raise Failure(f"{url}: {bad}") from bad
-    if forecast["zone"] != zone:
-        raise Failure(f"{url}: a forecast for {forecast['zone']} instead")
+    if zone not in forecast["zones"]:
+        raise Failure(f"{url}: a forecast for {', '.join(forecast['zones'])} instead")
     path = os.environ.get("RESULT_FILE")
     if path:
         with open(path, "w", encoding="utf-8") as file:

@@ -25,9 +25,10 @@ pub struct Order {
 pub fn main() -> ExitCode {
     let task = Task::from_env();
     let run = || {
-        let forecast = run(&task.payload()?)?;
+        let order = task.payload()?;
+        let forecast = run(&order)?;
         task.save_result(&forecast)?;
-        Ok(summary(&forecast))
+        Ok(summary(&order.zone, &forecast))
     };
     conclude("outcast-zone", run())
 }
@@ -41,15 +42,15 @@ pub fn run(order: &Order) -> Result<Forecast, Error> {
     let url = order.site.page(&order.zone);
     let page = http::fetch(&url)?;
     match forecast::parse(&page) {
-        Ok(forecast) if forecast.zone == order.zone.to_string() => Ok(forecast),
-        Ok(forecast) => Err(Error::WrongZone { url, found: forecast.zone }),
+        Ok(forecast) if forecast.zones.contains(&order.zone.to_string()) => Ok(forecast),
+        Ok(forecast) => Err(Error::WrongZone { url, found: forecast.zones.join(", ") }),
         Err(source) => Err(Error::Page { url, source }),
     }
 }
 
 /// One line for the task's log.
-fn summary(forecast: &Forecast) -> String {
-    let Forecast { zone, name, periods, headlines, expires_at, .. } = forecast;
+fn summary(zone: &ZoneId, forecast: &Forecast) -> String {
+    let Forecast { name, periods, headlines, expires_at, .. } = forecast;
     let count = periods.len();
     let headlines: String = headlines.iter().map(|headline| format!("; {headline}")).collect();
     format!("{zone} {name}: {count} periods, good until {expires_at}{headlines}")

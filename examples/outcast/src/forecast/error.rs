@@ -8,6 +8,12 @@ pub enum ParseError {
     /// There is nothing, or nothing but blanks.
     #[error("empty page")]
     Empty,
+    /// The page is many times longer than a forecast; it is not looked into.
+    #[error("page of {bytes} bytes, too long for a forecast")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
     /// The bytes are not text.
     #[error("not text: {what} at byte {offset}")]
     NotText {

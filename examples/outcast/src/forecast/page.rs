@@ -13,6 +13,10 @@ use super::{
     types::{Forecast, Period},
 };
 
+/// Real pages have some kilobytes, products for a whole coast some dozens.
+const MAX_PAGE_BYTES: usize = 128 * 1024;
+/// A zone line names no more zones than there are numbers.
+const MAX_ZONES: usize = 1000;
 /// A zone line may go on, but not for ever.
 const MAX_UGC_LINES: usize = 10;
 
@@ -40,7 +44,7 @@ pub fn parse(page: &[u8]) -> Result<Forecast, ParseError> {
         |text: Vec<String>| if is_upper { text.iter().map(|s| sentence_case(s)).collect() } else { text };
     Ok(Forecast {
         hazards: headlines.iter().flat_map(|headline| hazards_in(headline)).collect(),
-        zone: ugc.zone,
+        zones: ugc.zones,
         name: if is_upper { title_case(&name) } else { name },
         issued_at,
         expires_at,
@@ -52,6 +56,9 @@ pub fn parse(page: &[u8]) -> Result<Forecast, ParseError> {
 
 /// The bytes as text. The control characters that frame a message on the wire are allowed.
 fn text(page: &[u8]) -> Result<&str, ParseError> {
+    if page.len() > MAX_PAGE_BYTES {
+        return Err(ParseError::TooLong { bytes: page.len() });
+    }
     let is_control = |byte: &u8| *byte < b' ' && !matches!(byte, 1 | 3 | b'\t' | b'\n' | b'\r' | 0x1e);
     if let Some(offset) = page.iter().position(is_control) {
         return Err(ParseError::NotText { what: format!("byte 0x{:02x}", page[offset]), offset });
@@ -64,7 +71,7 @@ fn text(page: &[u8]) -> Result<&str, ParseError> {
 }
 
 struct Ugc {
-    zone: String,
+    zones: Vec<String>,
     expiry: String,
     line: usize,
     text: String,
@@ -129,8 +136,10 @@ impl<'a> Lines<'a> {
             first = first.or(Some(number));
             text.push_str(line);
             if let Some(expiry) = expiry_of(&text) {
-                let zone = text.get(..6).unwrap_or_default().to_owned();
-                return Ok(Ugc { zone, expiry: expiry.to_owned(), line: first.unwrap_or(number), text });
+                let (zones, expiry) = (zones_of(&text), expiry.to_owned());
+                let ugc =
+                    Ugc { zones: zones.unwrap_or_default(), expiry, line: first.unwrap_or(number), text };
+                return if ugc.zones.is_empty() { Err(ugc.bad("no such zones")) } else { Ok(ugc) };
             }
             if line.is_empty() {
                 break;
@@ -189,7 +198,8 @@ impl<'a> Lines<'a> {
                     .lines
                     .next_if(|(_, line)| !line.is_empty() && !line.starts_with('.') && *line != "$$");
                 let (_, more) = next.ok_or(ParseError::OpenHeadline { line: start })?;
-                text = format!("{text} {more}");
+                text.push(' ');
+                text.push_str(more);
             }
             headlines.push(text.trim_matches(['.', ' ']).to_uppercase());
         }
@@ -241,6 +251,38 @@ fn read_issue_time(line: usize, text: &str) -> Result<Timestamp, ParseError> {
 fn begins_ugc(line: &str) -> bool {
     matches!(line.as_bytes(), [a, b, b'Z' | b'C', d, e, f, b'-' | b'>', ..]
         if a.is_ascii_uppercase() && b.is_ascii_uppercase() && [d, e, f].iter().all(|digit| digit.is_ascii_digit()))
+}
+
+/// The zones a whole zone line names: `ANZ230>232-251-250515-` are four. Letters hold until others come.
+fn zones_of(ugc: &str) -> Option<Vec<String>> {
+    let (list, _expiry) = ugc.strip_suffix('-')?.rsplit_once('-')?;
+    let mut area = "";
+    let mut zones = Vec::new();
+    for part in list.split('-') {
+        let (first, last) = part.split_once('>').unwrap_or((part, part));
+        let number = match first.len() {
+            6 if begins_ugc(&format!("{first}-")) => {
+                area = first.get(..3)?;
+                first.get(3..)?
+            }
+            _ => first,
+        };
+        let last = if last == first { number } else { last };
+        if zones.len() > MAX_ZONES {
+            return None;
+        }
+        let range = zone_number(number)?..=zone_number(last)?;
+        zones.extend(range.map(|number| format!("{area}{number:03}")));
+    }
+    Some(zones)
+}
+
+fn zone_number(digits: &str) -> Option<u16> {
+    if digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        digits.parse().ok()
+    } else {
+        None
+    }
 }
 
 /// The day, hour and minute that end a zone line.

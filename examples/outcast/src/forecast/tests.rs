@@ -63,7 +63,7 @@ Forecaster Doe
 ";
     let forecast = parse(page.as_bytes()).unwrap();
     let expected = serde_json::json!({
-        "zone": "ANZ230",
+        "zones": ["ANZ230"],
         "name": "Boston Harbor",
         "issued_at": "2026-11-24T21:15:00Z",
         "expires_at": "2026-11-25T05:15:00Z",
@@ -249,10 +249,11 @@ fn line_ends_and_framing_of_other_systems_are_accepted() {
 fn a_zone_line_may_name_many_zones_and_go_on() {
     let page = page_of("SW winds 10 kt.").replace(
         "ANZ230-250515-\nBoston Harbor-\n",
-        "ANZ230>234-251-\n255-250515-\nBoston Harbor-\nCape Cod Bay-\n",
+        "ANZ230>232-251-\nAMZ001-003-250515-\nBoston Harbor-\nCape Cod Bay-\n",
     );
     let forecast = parse(page.as_bytes()).unwrap();
-    assert_eq!((forecast.zone.as_str(), forecast.name.as_str()), ("ANZ230", "Boston Harbor, Cape Cod Bay"));
+    assert_eq!(forecast.zones, ["ANZ230", "ANZ231", "ANZ232", "ANZ251", "AMZ001", "AMZ003"]);
+    assert_eq!(forecast.name, "Boston Harbor, Cape Cod Bay");
 }
 
 #[test]
@@ -343,6 +344,7 @@ fn bad_pages_say_what_is_wrong_and_where() {
             good.replace("-250515-", "-"),
             r#"line 7: bad UGC line "ANZ230-Boston Harbor-415 PM EST Tue Nov 24 2026": no expiry time at its end"#,
         ),
+        (good.replace("ANZ230-2", "ANZ230>x-2"), r#"line 7: bad UGC line "ANZ230>x-250515-": no such zones"#),
         (good.replace("Boston Harbor-\n", ""), "line 7: no zone name after the UGC line"),
         (good.replace("415 PM EST Tue Nov 24 2026\n", ""), "no issue time line"),
         (good.replace("$$", ""), "page ends within period \".WED NIGHT\" at line 12 (no \"$$\")"),
@@ -363,6 +365,9 @@ fn bad_pages_say_what_is_wrong_and_where() {
     for (page, expected) in cases {
         assert_eq!(error_of(&page), expected, "{page}");
     }
+    assert_eq!(error_of(&" ".repeat(200_000)), "page of 200000 bytes, too long for a forecast");
+    let many = good.replace("ANZ230-", &"ANZ000>999-".repeat(9));
+    assert!(error_of(&many).ends_with("no such zones"));
     let latin = [b"caf\xe9 ".as_slice(), good.as_bytes()].concat();
     assert_eq!(parse(&latin).unwrap_err().to_string(), "not text: broken UTF-8 at byte 3");
 }

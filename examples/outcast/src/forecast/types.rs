@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-/// The forecast of one marine zone.
+/// The forecast of a marine zone, or of a few that share one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Forecast {
-    /// The zone's id as the page has it, such as `ANZ230`.
-    pub zone: String,
-    /// The zone's name, such as `Boston Harbor`.
+    /// The ids of the zones it is for, such as `ANZ230`; never empty.
+    pub zones: Vec<String>,
+    /// Their names, such as `Boston Harbor`.
     pub name: String,
     /// When the forecast was issued.
     pub issued_at: Timestamp,

@@ -55,7 +55,13 @@ pub(super) fn page(zone: &Zone, nth: u64, forecast: &Forecast) -> String {
     page.line(&format!("National Weather Service {}", office.town));
     page.line(&issued);
     page.line("");
-    page.line(&format!("{}-{:02}{:02}{:02}-", zone.id, expires.day(), expires.hour(), expires.minute()));
+    page.line(&format!(
+        "{}-{:02}{:02}{:02}-",
+        forecast.zones.join("-"),
+        expires.day(),
+        expires.hour(),
+        expires.minute()
+    ));
     page.line(&format!("{}-", forecast.name));
     page.line(&issued);
     page.line("");

@@ -73,7 +73,7 @@ pub(super) fn forecast(zone: &Zone, nth: u64, issued_at: Timestamp) -> Forecast 
     let quarters = i64::from(24 + dice.below(16));
     let expires_at = issued_at + SignedDuration::from_mins(15 * quarters);
     Forecast {
-        zone: zone.id.clone(),
+        zones: vec![zone.id.clone()],
         name: zone.name.clone(),
         issued_at,
         // Expiry times are kept on the quarter of the hour.

@@ -116,9 +116,17 @@ fn both_parsers_find_the_same_in_nonsense() {
         "...GALE\n\n",
         "text\n",
     ]);
-    let page = (text, headline, any::<bool>()).prop_map(|(text, headline, is_upper)| {
+    let ugc = prop::sample::select(vec![
+        "ANZ230-",
+        "ANZ230>233-",
+        "ANZ230-251>253-AMZ001-",
+        "ANZ230>2-",
+        "ANZ232>230-",
+        "ANZ230-x-",
+    ]);
+    let page = (text, headline, ugc, any::<bool>()).prop_map(|(text, headline, ugc, is_upper)| {
         let page = format!(
-            "415 PM EST Tue Nov 24 2026\nANZ230-250515-\nBoston Harbor-\n\n{headline}.TONIGHT...S winds 5 kt {text}\n$$\n"
+            "415 PM EST Tue Nov 24 2026\n{ugc}250515-\nBoston Harbor-\n\n{headline}.TONIGHT...S winds 5 kt {text}\n$$\n"
         );
         if is_upper { page.to_uppercase() } else { page }.into_bytes()
     });

@@ -149,3 +149,15 @@ fn a_whole_run_fails_and_retries_as_the_site_expects() {
     assert_eq!(failed_per_round, [bad.len() + 4, bad.len() + 2, bad.len()]);
     assert_eq!(site.site().zones().len(), ZONE_COUNT);
 }
+
+#[test]
+fn a_page_for_another_zone_is_refused() {
+    let site = site();
+    // A template that leads to the same page whatever the zone.
+    let stuck = format!("{}/forecasts/ANZ232.txt?{{zone}}", site.url());
+    for command in zones() {
+        let ended = run_task(&command, &json!({"zone": "ANZ230", "site": stuck}).to_string(), None);
+        assert!(!ended.is_success);
+        assert!(ended.stderr.ends_with("anz230: a forecast for ANZ232 instead\n"), "{}", ended.stderr);
+    }
+}
