@@ -5,6 +5,8 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::header;
+use http_body::Body as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 
@@ -19,6 +21,9 @@ pub fn whole(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
+/// A body up to this length is handed to the network in one piece; a longer one as its parts come.
+const AT_ONCE_BYTES: u64 = 1024 * 1024;
+
 /// Carries a request to a server and its answer back.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
@@ -29,7 +34,7 @@ pub trait Transport: Send + Sync + 'static {
     fn url(&self) -> &str;
 }
 
-/// Over HTTP or HTTPS. Certificates are verified.
+/// Over HTTP or HTTPS. Certificates are verified. A body whose length is known is sent with it, any other in chunks.
 #[derive(Clone, Debug)]
 pub struct Http {
     base: String,
@@ -53,8 +58,15 @@ impl Http {
 #[async_trait]
 impl Transport for Http {
     async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, BoxError> {
-        let (parts, body) = request.into_parts();
-        let body = reqwest::Body::wrap_stream(body.into_data_stream());
+        let (mut parts, body) = request.into_parts();
+        let body = match body.size_hint().exact() {
+            Some(length) if length <= AT_ONCE_BYTES => body.collect().await?.to_bytes().into(),
+            Some(length) => {
+                parts.headers.insert(header::CONTENT_LENGTH, length.into());
+                reqwest::Body::wrap_stream(body.into_data_stream())
+            }
+            None => reqwest::Body::wrap_stream(body.into_data_stream()),
+        };
         let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
         let call = self
             .client

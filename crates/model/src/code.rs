@@ -197,7 +197,7 @@ mod tests {
         let first = revise(None, upload(Some("a"), first)).unwrap();
         let second = revise(Some(&first), upload(None, UploadOrder { retries: Some(5), ..order() })).unwrap();
         assert_eq!((second.latest.rev, second.latest.retry.retries, second.max_concurrency), (2, 5, Some(3)));
-        assert_eq!((&second.latest.package, second.latest.env_vars), (&first.latest.package, vars));
+        assert_eq!((&second.latest.package, &second.latest.env_vars), (&first.latest.package, &vars));
         let unlimited =
             revise(Some(&second), upload(None, UploadOrder { max_concurrency: Some(None), ..order() }))
                 .unwrap();

@@ -145,6 +145,9 @@ pub struct Assignment {
 pub struct Heartbeat {
     /// Every attempt it holds.
     pub holds: Vec<Held>,
+    /// Longest time to hold the answer back while there is nothing to tell. The lease is extended at once.
+    #[serde(default)]
+    pub wait_ms: u64,
 }
 
 /// An attempt that a runner holds.

@@ -70,6 +70,7 @@ pub struct State {
     sessions: BTreeMap<RunnerId, Session>,
     ended: BTreeMap<(CodeId, i64), Counts>,
     fences: SeqClock,
+    keys: BTreeMap<(ProjectId, String), (Timestamp, Vec<TaskId>)>,
 }
 
 fn minute(at: Timestamp) -> i64 {
@@ -201,6 +202,24 @@ impl State {
                 _ => signals.ready(&cluster),
             }
         }
+    }
+
+    pub(super) fn enqueue_once(
+        &mut self,
+        project: ProjectId,
+        key: &str,
+        tasks: Vec<NewTask>,
+        signals: &Signals,
+    ) -> Vec<TaskId> {
+        let key = (project, key.to_owned());
+        if let Some((_, ids)) = self.keys.get(&key) {
+            return ids.clone();
+        }
+        let ids: Vec<TaskId> = tasks.iter().map(|t| t.id).collect();
+        let at = tasks.first().map(|t| t.created_at).unwrap_or_default();
+        self.keys.insert(key, (at, ids.clone()));
+        self.enqueue(tasks, signals);
+        ids
     }
 
     pub(super) fn promote(&mut self, now: Timestamp, signals: &Signals) -> Option<Timestamp> {
@@ -735,6 +754,7 @@ impl State {
         self.tasks.retain(|seq, _| !is_old(partition(seq)) || live.contains(&partition(seq)));
         self.ended.retain(|(_, m), _| *m >= minute(now - retention.tasks));
         self.sessions.retain(|_, s| s.record.gone_at.is_none_or(|gone| gone + retention.runners > now));
+        self.keys.retain(|_, (at, _)| *at + retention.keys > now);
         let kept: BTreeSet<Partition> = self.tasks.keys().map(partition).collect();
         Pruned { tasks: (before - self.tasks.len()) as u64, kept: kept.into_iter().collect() }
     }
