@@ -55,6 +55,8 @@ pub enum Step {
     Secret(u8),
     /// Tasks are queued.
     Enqueue(Vec<TaskStep>),
+    /// Tasks are queued under a key.
+    EnqueueOnce(u8, Vec<TaskStep>),
     /// Tasks whose time has come are promoted.
     Promote,
     /// A runner asks for tasks: runner, cluster, how many.

@@ -142,6 +142,7 @@ impl<'a> World<'a> {
                 both!(self.secret(["a", "b"][usize::from(*n) % 2], [*n; 32]));
             }
             Step::Enqueue(tasks) => self.enqueue(tasks).await,
+            Step::EnqueueOnce(key, tasks) => self.enqueue_once(*key, tasks).await,
             Step::Promote => {
                 both!(self.promote(self.now));
             }
@@ -186,7 +187,8 @@ impl<'a> World<'a> {
             Step::Fire(twice) => self.fire(*twice).await,
             Step::Prune(days) => {
                 let tasks = Duration::from_secs(86_400) * u32::from(*days);
-                let retention = Retention { tasks, runners: Duration::from_secs(3_600) };
+                let retention =
+                    Retention { tasks, runners: Duration::from_secs(3_600), keys: Duration::from_secs(600) };
                 both!(self.prune(retention, self.now));
             }
             Step::Reopen => self.subject.reopen().await,
@@ -289,6 +291,17 @@ impl<'a> World<'a> {
         }
         both!(self.enqueue(tasks.clone()));
         self.ids.tasks.extend(tasks.iter().map(|task| task.id));
+    }
+
+    async fn enqueue_once(&mut self, key: u8, steps: &[TaskStep]) {
+        let Some(project) = pick(&self.ids.projects, key) else { return };
+        let mut tasks = Vec::new();
+        for step in steps {
+            tasks.extend(self.new_task(step).await);
+        }
+        let key = format!("key-{}", key % 5);
+        let ids = both!(self.enqueue_once(project, &key, tasks.clone())).unwrap_or_default();
+        self.ids.tasks.extend(ids.into_iter().filter(|id| tasks.iter().any(|task| task.id == *id)));
     }
 
     async fn claim(&mut self, runner: u8, cluster: u8, want: u8) {

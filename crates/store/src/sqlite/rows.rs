@@ -22,21 +22,50 @@ use super::catalog::Catalog;
 /// An id in 12 bytes that sort as the id does.
 pub(super) struct IdBytes(pub(super) Id);
 
+const ID_BYTES: usize = 12;
+
+fn id_to_bytes(id: Id) -> [u8; ID_BYTES] {
+    let mut bytes = [0; ID_BYTES];
+    bytes[..8].copy_from_slice(&id.seq.0.to_be_bytes());
+    bytes[8..].copy_from_slice(&id.tag.to_be_bytes());
+    bytes
+}
+
+fn id_from_bytes(bytes: [u8; ID_BYTES]) -> Id {
+    let [a, b, c, d, e, f, g, h, tag @ ..] = bytes;
+    let seq = Seq(i64::from_be_bytes([a, b, c, d, e, f, g, h]));
+    Id { seq, tag: u32::from_be_bytes(tag) }
+}
+
 impl ToSql for IdBytes {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let mut bytes = [0; 12];
-        bytes[..8].copy_from_slice(&self.0.seq.0.to_be_bytes());
-        bytes[8..].copy_from_slice(&self.0.tag.to_be_bytes());
-        Ok(ToSqlOutput::Owned(Value::Blob(bytes.to_vec())))
+        Ok(ToSqlOutput::Owned(Value::Blob(id_to_bytes(self.0).to_vec())))
     }
 }
 
 impl FromSql for IdBytes {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let bytes = <[u8; 12]>::try_from(value.as_blob()?).map_err(|_| FromSqlError::InvalidType)?;
-        let [a, b, c, d, e, f, g, h, tag @ ..] = bytes;
-        let seq = Seq(i64::from_be_bytes([a, b, c, d, e, f, g, h]));
-        Ok(IdBytes(Id { seq, tag: u32::from_be_bytes(tag) }))
+        let bytes = value.as_blob()?.try_into().map_err(|_| FromSqlError::InvalidType)?;
+        Ok(IdBytes(id_from_bytes(bytes)))
+    }
+}
+
+/// Ids one after the other.
+pub(super) struct IdList(pub(super) Vec<Id>);
+
+impl ToSql for IdList {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Owned(Value::Blob(self.0.iter().copied().flat_map(id_to_bytes).collect())))
+    }
+}
+
+impl FromSql for IdList {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let (ids, rest) = value.as_blob()?.as_chunks::<ID_BYTES>();
+        if !rest.is_empty() {
+            return Err(FromSqlError::InvalidType);
+        }
+        Ok(IdList(ids.iter().copied().map(id_from_bytes).collect()))
     }
 }
 

@@ -247,6 +247,10 @@ impl Store for Sqlite {
         self.ask(enqueue::Enqueue(tasks)).await
     }
 
+    async fn enqueue_once(&self, project: ProjectId, key: &str, tasks: Vec<NewTask>) -> Result<Vec<TaskId>> {
+        self.ask(enqueue::EnqueueOnce { project, key: key.to_owned(), tasks }).await
+    }
+
     async fn promote(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         loop {
             let (is_all, next) = self.ask(enqueue::Promote(now)).await?;

@@ -74,6 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
     let tasks = prop_oneof![
         6 => vec(task(), 12..40).prop_map(Step::Enqueue),
         2 => vec(task(), 0..5).prop_map(Step::Enqueue),
+        1 => (0u8..6, vec(task(), 0..4)).prop_map(|(k, t)| Step::EnqueueOnce(k, t)),
         3 => Just(Step::Promote),
         12 => (any::<u8>(), 0u8..2, 0u8..9).prop_map(|(r, c, w)| Step::Claim(r, c, w)),
         10 => vec(ending(), 0..6).prop_map(Step::Finish),

@@ -49,3 +49,8 @@ CREATE INDEX schedule_alive_code ON schedule(code) WHERE is_alive;
 -- Every fence that was ever minted is below it. Raised in large steps, so that a claim seldom writes it.
 CREATE TABLE fence(mark INT NOT NULL);
 INSERT INTO fence(mark) VALUES (0);
+
+-- What was queued under a key that its caller chose: 12 bytes for each task.
+CREATE TABLE queue_key(project INT NOT NULL, key TEXT NOT NULL, at INT NOT NULL, ids BLOB NOT NULL,
+  PRIMARY KEY(project, key)) WITHOUT ROWID;
+CREATE INDEX queue_key_age ON queue_key(at);

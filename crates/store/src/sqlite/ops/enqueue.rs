@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, params};
+use rusqlite::{CachedStatement, OptionalExtension as _, params};
+use windlass_model::id::{ProjectId, TaskId};
 use windlass_model::task::{NewTask, Status};
 use windlass_model::time::Timestamp;
 
 use crate::StoreError;
 use crate::sqlite::partition::Tables;
-use crate::sqlite::rows::{IdBytes, int, prank};
+use crate::sqlite::rows::{IdBytes, IdList, int, prank};
 use crate::sqlite::window::Key;
 use crate::sqlite::work::{Stop, Work};
 use crate::sqlite::writer::Operation;
@@ -30,6 +31,36 @@ impl Operation for Enqueue {
         check(work, &self.0)?;
         insert(work, &self.0)?;
         Ok(())
+    }
+}
+
+pub(in crate::sqlite) struct EnqueueOnce {
+    pub(in crate::sqlite) project: ProjectId,
+    pub(in crate::sqlite) key: String,
+    pub(in crate::sqlite) tasks: Vec<NewTask>,
+}
+
+impl Operation for EnqueueOnce {
+    type Answer = Vec<TaskId>;
+
+    fn rows(&self) -> usize {
+        self.tasks.len()
+    }
+
+    fn run(&mut self, work: &mut Work<'_>) -> Result<Vec<TaskId>, Stop> {
+        let project = self.project.seq().0;
+        let mut known = work.read("SELECT ids FROM queue_key WHERE project = ?1 AND key = ?2")?;
+        let known = known.query_row(params![project, self.key], |row| row.get::<_, IdList>(0)).optional()?;
+        if let Some(IdList(ids)) = known {
+            return Ok(ids.into_iter().map(TaskId).collect());
+        }
+        check(work, &self.tasks)?;
+        let ids = IdList(self.tasks.iter().map(|task| task.id.0).collect());
+        let at = self.tasks.first().map(|task| task.created_at).unwrap_or_default();
+        work.write("INSERT INTO queue_key(project, key, at, ids) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![project, self.key, at.as_millis(), ids])?;
+        insert(work, &self.tasks)?;
+        Ok(ids.0.into_iter().map(TaskId).collect())
     }
 }
 

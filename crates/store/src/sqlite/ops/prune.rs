@@ -29,6 +29,11 @@ impl Operation for PruneOne {
         if old.query_row([oldest_minute], |row| row.get::<_, bool>(0))? {
             work.write("DELETE FROM ended WHERE minute < ?1")?.execute([oldest_minute])?;
         }
+        let oldest_key = (now - retention.keys).as_millis();
+        let mut old = work.read("SELECT EXISTS (SELECT 1 FROM queue_key WHERE at <= ?1)")?;
+        if old.query_row([oldest_key], |row| row.get::<_, bool>(0))? {
+            work.write("DELETE FROM queue_key WHERE at <= ?1")?.execute([oldest_key])?;
+        }
         let over = work
             .state
             .sessions
