@@ -58,11 +58,25 @@ impl Client {
         path: &str,
         body: Option<(&str, Body)>,
     ) -> Result<Response<Body>, ClientError> {
+        self.send_with(method, path, &[], body).await
+    }
+
+    /// The same with further headers.
+    pub(crate) async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<(&str, Body)>,
+    ) -> Result<Response<Body>, ClientError> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::AUTHORIZATION, format!("OAuth {}", self.token))
             .header(header::ACCEPT, "*/*");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         let body = match body {
             Some((content_type, body)) => {
                 request = request.header(header::CONTENT_TYPE, content_type);
@@ -122,12 +136,37 @@ impl Client {
             }
             None => None,
         };
+        self.answer(method, path, body).await
+    }
+
+    /// A call with any body, answered in JSON.
+    pub(crate) async fn answer<A: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, Body)>,
+    ) -> Result<A, ClientError> {
         let answer = self.send(method, path, body).await?;
+        self.read(path, answer).await
+    }
+
+    /// The JSON that an answer to `path` carries.
+    pub(crate) async fn read<A: DeserializeOwned>(
+        &self,
+        path: &str,
+        answer: Response<Body>,
+    ) -> Result<A, ClientError> {
         let text = self.collect(answer).await?;
         serde_json::from_slice(&text).map_err(|e| self.unexpected(path, e.to_string()))
     }
 
-    fn unreachable(&self, error: &BoxError) -> ClientError {
+    /// `POST` without a body to `rest` within the project; returns what the server says.
+    pub(crate) async fn command(&self, rest: &str) -> Result<String, ClientError> {
+        let answer: Msg = self.json(Method::POST, &self.in_project(rest), None::<&()>).await?;
+        Ok(answer.msg)
+    }
+
+    pub(crate) fn unreachable(&self, error: &BoxError) -> ClientError {
         let mut reason = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
@@ -137,7 +176,7 @@ impl Client {
         ClientError::Unreachable { url: self.url().to_owned(), reason }
     }
 
-    fn unexpected(&self, path: &str, reason: String) -> ClientError {
+    pub(crate) fn unexpected(&self, path: &str, reason: String) -> ClientError {
         ClientError::Unexpected { url: format!("{}{path}", self.url()), reason }
     }
 }

@@ -101,6 +101,10 @@ pub trait Store: Send + Sync + 'static {
     /// are unique.
     async fn enqueue(&self, tasks: Vec<NewTask>) -> Result<()>;
 
+    /// Queues the tasks as [`Store::enqueue`] does, unless a call with the same `key` was accepted for the project
+    /// before: then nothing is queued, and the answer is that call's ids. Keys are forgotten by [`Store::prune`].
+    async fn enqueue_once(&self, project: ProjectId, key: &str, tasks: Vec<NewTask>) -> Result<Vec<TaskId>>;
+
     /// Makes delayed tasks that are due at `now` claimable. Returns when the next one falls due.
     ///
     /// A task keeps its place by age: it is claimed before younger ones of its priority.

@@ -269,12 +269,14 @@ pub struct Retention {
     pub tasks: Duration,
     /// Runner sessions that are over.
     pub runners: Duration,
+    /// Keys of [`Store::enqueue_once`](crate::Store::enqueue_once).
+    pub keys: Duration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         const DAY: Duration = Duration::from_secs(86_400);
-        Self { tasks: DAY * 30, runners: DAY }
+        Self { tasks: DAY * 30, runners: DAY, keys: DAY }
     }
 }
 

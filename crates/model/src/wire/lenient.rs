@@ -234,6 +234,12 @@ impl<'de> Deserialize<'de> for Text {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload(pub Vec<u8>);
 
+impl<T: Into<Vec<u8>>> From<T> for Payload {
+    fn from(bytes: T) -> Self {
+        Payload(bytes.into())
+    }
+}
+
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?;

@@ -106,6 +106,10 @@ impl Store for Memory {
         Ok(())
     }
 
+    async fn enqueue_once(&self, project: ProjectId, key: &str, tasks: Vec<NewTask>) -> Result<Vec<TaskId>> {
+        Ok(self.state.lock().enqueue_once(project, key, tasks, &self.signals))
+    }
+
     async fn promote(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         Ok(self.state.lock().promote(now, &self.signals))
     }

@@ -70,6 +70,7 @@ pub struct State {
     sessions: BTreeMap<RunnerId, Session>,
     ended: BTreeMap<(CodeId, i64), Counts>,
     fences: SeqClock,
+    keys: BTreeMap<(ProjectId, String), (Timestamp, Vec<TaskId>)>,
 }
 
 fn minute(at: Timestamp) -> i64 {
@@ -201,6 +202,24 @@ impl State {
                 _ => signals.ready(&cluster),
             }
         }
+    }
+
+    pub(super) fn enqueue_once(
+        &mut self,
+        project: ProjectId,
+        key: &str,
+        tasks: Vec<NewTask>,
+        signals: &Signals,
+    ) -> Vec<TaskId> {
+        let key = (project, key.to_owned());
+        if let Some((_, ids)) = self.keys.get(&key) {
+            return ids.clone();
+        }
+        let ids: Vec<TaskId> = tasks.iter().map(|t| t.id).collect();
+        let at = tasks.first().map(|t| t.created_at).unwrap_or_default();
+        self.keys.insert(key, (at, ids.clone()));
+        self.enqueue(tasks, signals);
+        ids
     }
 
     pub(super) fn promote(&mut self, now: Timestamp, signals: &Signals) -> Option<Timestamp> {
@@ -352,6 +371,9 @@ impl State {
     }
 
     fn follow(&mut self, seq: Seq, verdict: Verdict, losses: u32, now: Timestamp, signals: &Signals) {
+        if let Some(row) = self.tasks.get_mut(&seq) {
+            row.task.state.losses += losses;
+        }
         match verdict {
             Verdict::Final { status, msg, error_class } => {
                 self.end(seq, status, msg, error_class, now, signals);
@@ -364,7 +386,6 @@ impl State {
                 state.run_at = run_at;
                 state.updated_at = now;
                 state.msg = msg;
-                state.losses += losses;
                 state.retries += u32::from(why == Again::Retry);
                 signals.task_changed(row.task.new.id);
                 signals.deadline_moved();
@@ -389,6 +410,7 @@ impl State {
         row.place = Place::Done;
         let state = &mut row.task.state;
         state.status = status;
+        state.cancel_requested = false;
         state.msg = msg.unwrap_or_else(|| std::mem::take(&mut state.msg));
         state.error_class = error_class;
         state.ended_at = Some(now);
@@ -732,6 +754,7 @@ impl State {
         self.tasks.retain(|seq, _| !is_old(partition(seq)) || live.contains(&partition(seq)));
         self.ended.retain(|(_, m), _| *m >= minute(now - retention.tasks));
         self.sessions.retain(|_, s| s.record.gone_at.is_none_or(|gone| gone + retention.runners > now));
+        self.keys.retain(|_, (at, _)| *at + retention.keys > now);
         let kept: BTreeSet<Partition> = self.tasks.keys().map(partition).collect();
         Pruned { tasks: (before - self.tasks.len()) as u64, kept: kept.into_iter().collect() }
     }

@@ -1,0 +1,533 @@
+//! Where the server is and who asks: `iron.json` files and variables, as the existing clients read them.
+//!
+//! From weak to strong, each value by itself:
+//!
+//! 1. `~/.iron.json`
+//! 2. `IRON_*` variables, then `IRON_WORKER_*`, then `WINDLASS_*`
+//! 3. `./iron.json`
+//! 4. the file that was named ([`Choice::file`])
+//! 5. what was said outright ([`Choice`])
+//!
+//! Where none of these has a token, the credentials that a server on this machine left in its data directory
+//! ([`Sources::local_server`]) are used as a whole.
+//!
+//! In a file, the object `iron_worker` is stronger than what stands beside it, and the object named by the
+//! environment (`--env`, `IRON_ENV`) is stronger than both; a file without that object is passed over.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::Client;
+use crate::transport::Http;
+
+/// The world that a configuration is read from. Given, so that tests need not touch the process's own.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Environment variables.
+    pub variables: BTreeMap<String, String>,
+    /// Where `.iron.json` is.
+    pub home: Option<PathBuf>,
+    /// Where `iron.json` is.
+    pub folder: PathBuf,
+    /// The credentials file of a server on this machine, for whoever has no other.
+    pub local_server: Option<PathBuf>,
+}
+
+impl Sources {
+    /// The process's variables, home and current folder.
+    pub fn of_process() -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self {
+            variables: std::env::vars_os().filter_map(text).collect(),
+            home: std::env::home_dir(),
+            folder: PathBuf::from("."),
+            local_server: None,
+        }
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(|v| v.trim()).filter(|v| !v.is_empty())
+    }
+}
+
+/// What was said outright, stronger than anything that is found.
+#[derive(Clone, Default)]
+pub struct Choice {
+    /// A file to read; it must be there.
+    pub file: Option<PathBuf>,
+    /// Which environment's object of the files to read.
+    pub env: Option<String>,
+    /// The token.
+    pub token: Option<String>,
+    /// The project's id.
+    pub project_id: Option<String>,
+    /// The server, such as `http://127.0.0.1:8080`.
+    pub url: Option<String>,
+}
+
+/// Why no configuration could be made of what was found.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{path} cannot be read: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+
+    /// A value cannot be used.
+    #[error("{from}: {problem}")]
+    Invalid {
+        /// Where it stands.
+        from: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// No file has the environment that was asked for.
+    #[error("no environment {env:?} in any of: {looked}")]
+    NoEnvironment {
+        /// The environment.
+        env: String,
+        /// The files that were read.
+        looked: String,
+    },
+
+    /// There is no token.
+    #[error(
+        "no token: set \"token\" in iron.json, IRON_TOKEN in the environment, or --token; \
+         a server's first start writes them to DATA/iron.json"
+    )]
+    NoToken,
+
+    /// There is no project.
+    #[error(
+        "no project: set \"project_id\" in iron.json, IRON_PROJECT_ID in the environment, or --project-id"
+    )]
+    NoProject,
+}
+
+/// A value and where it came from.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The value.
+    pub value: String,
+    /// A file, a variable, or the words for neither.
+    pub from: String,
+}
+
+/// Without the value, which may be a token.
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "from {}", self.from)
+    }
+}
+
+/// Where the server is and who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The token, if there is one.
+    pub token: Option<Found>,
+    /// The project's id, if there is one.
+    pub project_id: Option<Found>,
+    /// The server, without a trailing slash.
+    pub url: Found,
+}
+
+impl Config {
+    /// The configuration by the rules of this module.
+    pub fn load(sources: &Sources, choice: &Choice) -> Result<Self, ConfigError> {
+        let env = choice.env.as_deref().or_else(|| {
+            ["WINDLASS_ENV", "IRON_WORKER_ENV", "IRON_ENV"].iter().find_map(|name| sources.variable(name))
+        });
+        let mut files = Files { env, looked: Vec::new(), has_env: false };
+        let mut parts = Parts::default();
+        if let Some(home) = &sources.home {
+            files.read(&mut parts, &home.join(".iron.json"), Need::May)?;
+        }
+        for prefix in ["IRON_", "IRON_WORKER_", "WINDLASS_"] {
+            parts.take_variables(sources, prefix)?;
+        }
+        files.read(&mut parts, &sources.folder.join("iron.json"), Need::May)?;
+        if let Some(path) = &choice.file {
+            files.read(&mut parts, path, Need::Must)?;
+        }
+        if let Some(env) = env
+            && !files.has_env
+            && !files.looked.is_empty()
+        {
+            return Err(ConfigError::NoEnvironment { env: env.to_owned(), looked: files.looked.join(", ") });
+        }
+        parts.take("token", choice.token.as_deref(), "--token");
+        parts.take("project_id", choice.project_id.as_deref(), "--project-id");
+        if let Some(url) = &choice.url {
+            parts.take_url(url, "--url")?;
+        }
+        if let (None, Some(path)) = (parts.values.get("token"), &sources.local_server) {
+            let mut local = Parts::default();
+            Files { env: None, looked: Vec::new(), has_env: false }.read(&mut local, path, Need::May)?;
+            // What was said about the server or the project still counts.
+            local.values.extend(parts.values);
+            parts = local;
+        }
+        parts.finish()
+    }
+
+    /// The token.
+    ///
+    /// # Errors
+    /// [`ConfigError::NoToken`], whose message says where to put one.
+    pub fn token(&self) -> Result<&str, ConfigError> {
+        self.token.as_ref().map(|t| t.value.as_str()).ok_or(ConfigError::NoToken)
+    }
+
+    /// The project's id.
+    ///
+    /// # Errors
+    /// [`ConfigError::NoProject`], whose message says where to put one.
+    pub fn project_id(&self) -> Result<&str, ConfigError> {
+        self.project_id.as_ref().map(|p| p.value.as_str()).ok_or(ConfigError::NoProject)
+    }
+
+    /// A client for the project.
+    pub fn client(&self) -> Result<Client, ConfigError> {
+        Ok(Client::new(self.transport()?, self.token()?, self.project_id()?))
+    }
+
+    /// A client for what lies outside of projects: runners, projects themselves. Its project is empty if none is set.
+    pub fn client_without_project(&self) -> Result<Client, ConfigError> {
+        let project = self.project_id.as_ref().map_or("", |p| p.value.as_str());
+        Ok(Client::new(self.transport()?, self.token()?, project))
+    }
+
+    fn transport(&self) -> Result<Arc<Http>, ConfigError> {
+        Http::new(&self.url.value).map(Arc::new).map_err(|e| invalid(&self.url.from, e.to_string()))
+    }
+}
+
+fn invalid(from: &str, problem: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid { from: from.to_owned(), problem: problem.into() }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Need {
+    May,
+    Must,
+}
+
+struct Files<'a> {
+    env: Option<&'a str>,
+    looked: Vec<String>,
+    has_env: bool,
+}
+
+impl Files<'_> {
+    fn read(&mut self, parts: &mut Parts, path: &Path, need: Need) -> Result<(), ConfigError> {
+        let from = path.display().to_string();
+        let unreadable = |reason: String| ConfigError::Unreadable { path: from.clone(), reason };
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && need == Need::May => return Ok(()),
+            Err(e) => return Err(unreadable(e.to_string())),
+        };
+        let top: Map<String, Value> = serde_json::from_str(&text).map_err(|e| unreadable(e.to_string()))?;
+        self.looked.push(from.clone());
+        let own = match self.env {
+            None => None,
+            Some(env) => match top.get(env) {
+                Some(Value::Object(own)) => Some(own),
+                _ => return Ok(()),
+            },
+        };
+        self.has_env |= own.is_some();
+        for object in [Some(&top), own].into_iter().flatten() {
+            parts.take_object(object, &from)?;
+            if let Some(Value::Object(worker)) = object.get("iron_worker") {
+                parts.take_object(worker, &from)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is known so far, by the name it has in `iron.json`.
+#[derive(Default)]
+struct Parts {
+    values: BTreeMap<&'static str, Found>,
+}
+
+/// Names in files, and in variables after their prefix in capitals. Python writes `protocol` for `scheme`.
+const NAMES: [(&str, &str); 8] = [
+    ("token", "token"),
+    ("project_id", "project_id"),
+    ("host", "host"),
+    ("port", "port"),
+    ("protocol", "scheme"),
+    ("scheme", "scheme"),
+    ("path_prefix", "path_prefix"),
+    ("projectid", "project_id"),
+];
+
+impl Parts {
+    fn take(&mut self, name: &'static str, value: Option<&str>, from: &str) {
+        if let Some(value) = value.map(str::trim).filter(|v| !v.is_empty()) {
+            self.values.insert(name, Found { value: value.to_owned(), from: from.to_owned() });
+        }
+    }
+
+    /// A whole URL stands for everything that says where the server is.
+    fn take_url(&mut self, text: &str, from: &str) -> Result<(), ConfigError> {
+        let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let url = url::Url::parse(&with_scheme)
+            .ok()
+            .filter(|url| url.has_host() && matches!(url.scheme(), "http" | "https"))
+            .ok_or_else(|| invalid(from, format!("{text:?} is not a URL such as http://127.0.0.1:8080")))?;
+        self.take("scheme", Some(url.scheme()), from);
+        self.take("host", url.host_str(), from);
+        self.take("port", url.port_or_known_default().map(|p| p.to_string()).as_deref(), from);
+        self.values.remove("path_prefix");
+        self.take("path_prefix", Some(url.path().trim_end_matches('/')), from);
+        Ok(())
+    }
+
+    fn take_variables(&mut self, sources: &Sources, prefix: &str) -> Result<(), ConfigError> {
+        for name in ["CLOUD", "URL"] {
+            let name = format!("{prefix}{name}");
+            if let Some(url) = sources.variable(&name) {
+                self.take_url(url, &name)?;
+            }
+        }
+        for (suffix, key) in NAMES {
+            let name = format!("{prefix}{}", suffix.to_uppercase());
+            self.take(key, sources.variable(&name), &name);
+        }
+        Ok(())
+    }
+
+    fn take_object(&mut self, object: &Map<String, Value>, from: &str) -> Result<(), ConfigError> {
+        for name in ["cloud", "url"] {
+            if let Some(url) = text(object, name, from)? {
+                self.take_url(&url, from)?;
+            }
+        }
+        for (name, key) in NAMES {
+            self.take(key, text(object, name, from)?.as_deref(), from);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Config, ConfigError> {
+        let host = self.values.remove("host");
+        let name = host.as_ref().map_or("127.0.0.1", |h| h.value.as_str());
+        let is_local = matches!(name, "127.0.0.1" | "localhost" | "::1" | "[::1]");
+        let scheme = match self.values.remove("scheme") {
+            Some(s) if matches!(s.value.as_str(), "http" | "https") => s.value,
+            Some(s) => {
+                return Err(invalid(&s.from, format!("scheme: {:?} is neither http nor https", s.value)));
+            }
+            // What the existing clients take for granted of any host but this machine.
+            None if !is_local => "https".to_owned(),
+            None => "http".to_owned(),
+        };
+        let port = match self.values.remove("port") {
+            Some(p) => p
+                .value
+                .parse::<u16>()
+                .map_err(|_| invalid(&p.from, format!("port: {:?} is not a port number", p.value)))?,
+            None if scheme == "https" => 443,
+            None => 8080,
+        };
+        let bracketed =
+            if name.contains(':') && !name.starts_with('[') { format!("[{name}]") } else { name.to_owned() };
+        let prefix = self.values.remove("path_prefix").map_or_else(String::new, |p| {
+            let trimmed = p.value.trim_matches('/');
+            if trimmed.is_empty() { String::new() } else { format!("/{trimmed}") }
+        });
+        let from = host.map_or_else(|| "the default".to_owned(), |h| h.from);
+        Ok(Config {
+            token: self.values.remove("token"),
+            project_id: self.values.remove("project_id"),
+            url: Found { value: format!("{scheme}://{bracketed}:{port}{prefix}"), from },
+        })
+    }
+}
+
+fn text(object: &Map<String, Value>, name: &str, from: &str) -> Result<Option<String>, ConfigError> {
+    match object.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        Some(_) => Err(invalid(from, format!("{name}: must be a string or a number"))),
+    }
+}
+
+/// Without the token.
+impl fmt::Debug for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Choice")
+            .field("file", &self.file)
+            .field("env", &self.env)
+            .field("project_id", &self.project_id)
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct World {
+        root: tempfile::TempDir,
+        sources: Sources,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let (home, folder) = (root.path().join("home"), root.path().join("here"));
+            std::fs::create_dir_all(&home).unwrap();
+            std::fs::create_dir_all(&folder).unwrap();
+            let sources = Sources { home: Some(home), folder, ..Sources::default() };
+            Self { root, sources }
+        }
+
+        fn file(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.root.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        }
+
+        fn var(&mut self, name: &str, value: &str) {
+            self.sources.variables.insert(name.to_owned(), value.to_owned());
+        }
+
+        fn load(&self, choice: &Choice) -> Result<Config, ConfigError> {
+            Config::load(&self.sources, choice)
+        }
+
+        fn token(&self, choice: &Choice) -> String {
+            self.load(choice).unwrap().token.map_or_else(String::new, |t| t.value)
+        }
+
+        fn url(&self) -> String {
+            self.load(&Choice::default()).unwrap().url.value
+        }
+    }
+
+    #[test]
+    fn each_source_is_stronger_than_the_one_before() {
+        let mut world = World::new();
+        let named = world.file("named.json", r#"{"token":"5 named"}"#);
+        assert_eq!(world.token(&Choice::default()), "");
+        world.file("home/.iron.json", r#"{"token":"0 home"}"#);
+        assert_eq!(world.token(&Choice::default()), "0 home");
+        for (name, value) in
+            [("IRON_TOKEN", "1 iron"), ("IRON_WORKER_TOKEN", "2 worker"), ("WINDLASS_TOKEN", "3 windlass")]
+        {
+            world.var(name, value);
+            assert_eq!(world.token(&Choice::default()), value);
+        }
+        world.file("here/iron.json", r#"{"token":"4 here"}"#);
+        assert_eq!(world.token(&Choice::default()), "4 here");
+        let mut choice = Choice { file: Some(named), ..Choice::default() };
+        assert_eq!(world.token(&choice), "5 named");
+        choice.token = Some("6 flag".to_owned());
+        assert_eq!(world.token(&choice), "6 flag");
+    }
+
+    #[test]
+    fn each_value_is_found_by_itself_and_says_where() {
+        let mut world = World::new();
+        world.file("home/.iron.json", r#"{"token":"t","project_id":"home","host":"h.example","port":8080}"#);
+        world.var("IRON_PROJECT_ID", "var");
+        world.var("IRON_PORT", "99");
+        let config = world.load(&Choice::default()).unwrap();
+        assert_eq!(config.project_id.as_ref().unwrap().value, "var");
+        assert_eq!(config.project_id.unwrap().from, "IRON_PROJECT_ID");
+        assert!(config.token.unwrap().from.ends_with("home/.iron.json"));
+        assert_eq!(config.url.value, "https://h.example:99");
+    }
+
+    #[test]
+    fn an_environment_has_its_own_object() {
+        let mut world = World::new();
+        world.file(
+            "here/iron.json",
+            r#"{"token":"top","project_id":"shared","iron_worker":{"token":"worker"},
+                "staging":{"token":"staging","iron_worker":{"project_id":"deep"}}}"#,
+        );
+        assert_eq!(world.token(&Choice::default()), "worker");
+        let staging = Choice { env: Some("staging".to_owned()), ..Choice::default() };
+        let config = world.load(&staging).unwrap();
+        assert_eq!((config.token().unwrap(), config.project_id().unwrap()), ("staging", "deep"));
+        world.var("IRON_ENV", "production");
+        let problem = world.load(&Choice::default()).unwrap_err().to_string();
+        assert!(problem.starts_with(r#"no environment "production" in any of: "#), "{problem}");
+        assert_eq!(world.token(&staging), "staging");
+    }
+
+    #[test]
+    fn a_server_is_named_by_parts_or_by_a_url() {
+        let mut world = World::new();
+        assert_eq!(world.url(), "http://127.0.0.1:8080");
+        world.file("home/.iron.json", r#"{"host":"h","protocol":"http","port":"81"}"#);
+        assert_eq!(world.url(), "http://h:81");
+        world.var("IRON_CLOUD", "https://cloud.example/jobs/");
+        assert_eq!(world.url(), "https://cloud.example:443/jobs");
+        world.var("IRON_WORKER_SCHEME", "http");
+        world.var("IRON_WORKER_PORT", "8080");
+        assert_eq!(world.url(), "http://cloud.example:8080/jobs");
+        world.var("WINDLASS_URL", "127.0.0.1:9");
+        assert_eq!(world.url(), "http://127.0.0.1:9");
+        world.var("WINDLASS_PORT", "many");
+        let problem = world.load(&Choice::default()).unwrap_err().to_string();
+        assert_eq!(problem, r#"WINDLASS_PORT: port: "many" is not a port number"#);
+    }
+
+    #[test]
+    fn a_local_server_serves_whoever_has_no_token() {
+        let mut world = World::new();
+        let local = world.file(
+            "local.json",
+            r#"{"token":"local","project_id":"p","scheme":"http","protocol":"http","host":"127.0.0.1","port":4711,"api_version":"2"}"#,
+        );
+        world.sources.local_server = Some(local);
+        assert_eq!(world.token(&Choice::default()), "local");
+        assert_eq!(world.url(), "http://127.0.0.1:4711");
+        world.var("IRON_PROJECT_ID", "other");
+        assert_eq!(world.load(&Choice::default()).unwrap().project_id().unwrap(), "other");
+        world.var("IRON_TOKEN", "mine");
+        assert_eq!(world.url(), "http://127.0.0.1:8080");
+    }
+
+    #[test]
+    fn what_is_missing_or_broken_is_named_with_its_fix() {
+        let world = World::new();
+        let config = world.load(&Choice::default()).unwrap();
+        assert!(config.token().unwrap_err().to_string().contains("IRON_TOKEN"));
+        assert!(config.project_id().unwrap_err().to_string().contains("IRON_PROJECT_ID"));
+        let missing = Choice { file: Some("nowhere.json".into()), ..Choice::default() };
+        assert!(world.load(&missing).unwrap_err().to_string().starts_with("nowhere.json cannot be read"));
+        world.file("here/iron.json", "{\"token\":\n oops}");
+        let problem = world.load(&Choice::default()).unwrap_err().to_string();
+        assert!(problem.contains("iron.json cannot be read") && problem.contains("line 2"), "{problem}");
+    }
+
+    #[test]
+    fn a_token_is_not_shown_in_debug_output() {
+        let world = World::new();
+        world.file("here/iron.json", r#"{"token":"hush"}"#);
+        let choice = Choice { token: Some("hush".to_owned()), ..Choice::default() };
+        let shown = format!("{choice:?} {:?}", world.load(&choice).unwrap());
+        assert!(!shown.contains("hush"), "{shown}");
+    }
+}

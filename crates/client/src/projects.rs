@@ -1,0 +1,55 @@
+//! Projects and their tokens; the server itself.
+
+use http::Method;
+use windlass_model::id::TokenId;
+use windlass_model::wire::Msg;
+use windlass_model::wire::projects::{
+    Project, ProjectList, ProjectRequest, Token, TokenCreated, TokenList, TokenRequest,
+};
+
+use crate::{Client, ClientError};
+
+impl Client {
+    /// The projects that the token may see.
+    pub async fn projects(&self) -> Result<Vec<Project>, ClientError> {
+        let list: ProjectList = self.get("/2/projects").await?;
+        Ok(list.projects)
+    }
+
+    /// This client's project.
+    pub async fn project_details(&self) -> Result<Project, ClientError> {
+        self.get(&format!("/2/projects/{}", self.project())).await
+    }
+
+    /// Makes a project. Needs the scope `admin`.
+    pub async fn create_project(&self, name: &str) -> Result<Project, ClientError> {
+        self.post("/2/projects", &ProjectRequest { name: name.into() }).await
+    }
+
+    /// The tokens of the project, newest first, without what makes them valid.
+    pub async fn tokens(&self) -> Result<Vec<Token>, ClientError> {
+        let list: TokenList = self.get(&self.in_project("tokens")).await?;
+        Ok(list.tokens)
+    }
+
+    /// Makes a token. The answer is the only time that it is shown.
+    pub async fn create_token(&self, request: &TokenRequest) -> Result<TokenCreated, ClientError> {
+        self.post(&self.in_project("tokens"), request).await
+    }
+
+    /// Makes a token invalid, from now on and for ever.
+    pub async fn revoke_token(&self, id: TokenId) -> Result<(), ClientError> {
+        let path = self.in_project(&format!("tokens/{id}"));
+        self.json::<Msg>(Method::DELETE, &path, None::<&()>).await.map(drop)
+    }
+
+    /// The server's version, as it says it. Needs no token.
+    pub async fn version(&self) -> Result<serde_json::Value, ClientError> {
+        self.get("/version").await
+    }
+
+    /// Whether the server can take work right now; an error says why not. Needs no token.
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        self.send(Method::GET, "/health/ready", None).await.map(drop)
+    }
+}

@@ -1,0 +1,148 @@
+//! Tasks: queue, look, wait, cancel, try again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use windlass_model::id::{ScheduleId, TaskId};
+use windlass_model::task::Status;
+use windlass_model::time::Timestamp;
+use windlass_model::wire::tasks::{QueueRequest, Queued, Task, TaskList, TaskRequest};
+
+use crate::query::Query;
+use crate::{Client, ClientError};
+
+/// Which tasks: those for which everything that is given holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskFilter {
+    /// Of this package.
+    pub code_name: Option<String>,
+    /// In any of these statuses; empty: in any.
+    pub statuses: Vec<Status>,
+    /// With this label.
+    pub label: Option<String>,
+    /// For this cluster.
+    pub cluster: Option<String>,
+    /// Made by this schedule.
+    pub schedule: Option<ScheduleId>,
+    /// Created at or after, to the second.
+    pub from: Option<Timestamp>,
+    /// Created at or before, to the second.
+    pub to: Option<Timestamp>,
+}
+
+impl TaskFilter {
+    fn query(&self) -> Query {
+        let seconds = |t: Timestamp| t.as_millis().div_euclid(1000);
+        let query = Query::default()
+            .with_some("code_name", self.code_name.as_deref())
+            .with_some("label", self.label.as_deref())
+            .with_some("cluster", self.cluster.as_deref())
+            .with_some("schedule_id", self.schedule)
+            .with_some("from_time", self.from.map(seconds))
+            .with_some("to_time", self.to.map(seconds));
+        self.statuses.iter().fold(query, |query, status| query.with(status.as_str(), 1))
+    }
+}
+
+/// Longest time one call waits for a task to end; below the idle limits of common proxies.
+const WAIT_PER_CALL: Duration = Duration::from_secs(25);
+
+impl Client {
+    /// Queues the tasks, all or none, and returns their ids in the same order. They are kept when this returns.
+    ///
+    /// With a `key`, repeating the call with the same key queues nothing twice and answers as the first time; without
+    /// one, a call that failed with [`ClientError::Unreachable`] may have queued them.
+    pub async fn queue(
+        &self,
+        tasks: Vec<TaskRequest>,
+        key: Option<&str>,
+    ) -> Result<Vec<TaskId>, ClientError> {
+        let path = self.in_project("tasks");
+        let request = QueueRequest { tasks: Some(tasks) };
+        let json = serde_json::to_vec(&request).map_err(|e| self.unexpected(&path, e.to_string()))?;
+        let headers: Vec<(&str, &str)> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
+        let body = Some(("application/json", crate::transport::whole(json)));
+        let answer = self.send_with(Method::POST, &path, &headers, body).await?;
+        let queued: Queued = self.read(&path, answer).await?;
+        Ok(queued.tasks.into_iter().map(|t| t.id).collect())
+    }
+
+    /// A page of tasks, newest created first. `cursor` is that of the page before; none for the first.
+    pub async fn tasks(
+        &self,
+        filter: &TaskFilter,
+        per_page: Option<u32>,
+        cursor: Option<&str>,
+    ) -> Result<TaskList, ClientError> {
+        let query = filter.query().with_some("per_page", per_page).with_some("cursor", cursor);
+        self.get(&query.on(&self.in_project("tasks"))).await
+    }
+
+    /// The task.
+    pub async fn task(&self, id: TaskId) -> Result<Task, ClientError> {
+        self.get(&self.of_task(id, "")).await
+    }
+
+    /// The task once it has ended, or as it is after `limit`. Costs the server nothing while nothing happens.
+    pub async fn wait(&self, id: TaskId, limit: Option<Duration>) -> Result<Task, ClientError> {
+        let start = std::time::Instant::now();
+        loop {
+            let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
+            let wait = left.unwrap_or(WAIT_PER_CALL).min(WAIT_PER_CALL);
+            let query = Query::default().with("wait", wait.as_secs_f64());
+            let task: Task = self.get(&query.on(&self.of_task(id, ""))).await?;
+            if task.status.is_final() || left.is_some_and(|left| left.is_zero()) {
+                return Ok(task);
+            }
+        }
+    }
+
+    /// What the task's worker left as its result; `None` if it left none.
+    pub async fn result(&self, id: TaskId) -> Result<Option<Bytes>, ClientError> {
+        match self.send(Method::GET, &self.of_task(id, "/result"), None).await {
+            Ok(answer) => self.collect(answer).await.map(Some),
+            // A task that is not there has no result either, but that is worth an error.
+            Err(e) if e.status() == Some(404) => self.task(id).await.map(|_| None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Cancels the task: at once if it is queued; if it is running, it ends as soon as its process is dead. A task that
+    /// has ended stays as it is.
+    pub async fn cancel(&self, id: TaskId) -> Result<(), ClientError> {
+        self.command(&format!("tasks/{id}/cancel")).await.map(drop)
+    }
+
+    /// Queues a new task like this one and returns its id.
+    pub async fn retry(&self, id: TaskId, delay: Option<Duration>) -> Result<TaskId, ClientError> {
+        let path = self.of_task(id, "/retry");
+        let body = match delay {
+            Some(delay) => serde_json::json!({ "delay": delay.as_secs_f64() }),
+            None => serde_json::json!({}),
+        };
+        let queued: Queued = self.post(&path, &body).await?;
+        let first = queued.tasks.into_iter().next();
+        first.map(|t| t.id).ok_or_else(|| self.unexpected(&path, "no task in the answer".to_owned()))
+    }
+
+    pub(crate) fn of_task(&self, id: TaskId, rest: &str) -> String {
+        self.in_project(&format!("tasks/{id}{rest}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_becomes_the_query_that_the_api_knows() {
+        let filter = TaskFilter {
+            code_name: Some("a/b".to_owned()),
+            statuses: vec![Status::Error, Status::Timeout],
+            from: Some(Timestamp::from_millis(1_999)),
+            ..TaskFilter::default()
+        };
+        assert_eq!(filter.query().on("t"), "t?code_name=a%2Fb&from_time=1&error=1&timeout=1");
+    }
+}

@@ -1,0 +1,5 @@
+//! The store from outside.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod conformance;
