@@ -299,7 +299,10 @@ impl Session {
 
     fn lose(&mut self, lost: &[Held]) {
         for &held in lost {
-            info!(task.id = %held.task, "task {} is no longer ours", held.task);
+            // A heartbeat may have named what has ended while it was answered.
+            if self.running.contains_key(&held.fence) {
+                info!(task.id = %held.task, "task {} is no longer ours", held.task);
+            }
             self.command(held, Command::Abandon);
             self.backlog.retain(|(job, _)| job.held() != held);
             self.reports.retain(|report| report.held != held);

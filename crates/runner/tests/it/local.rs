@@ -58,3 +58,47 @@ async fn it_can_be_cancelled_and_says_what_cannot_be_started() {
     let end = run_local(nothing, cancelled, |_, _| {}).await.unwrap();
     assert!(matches!(end.exit, Exit::NotStarted(_)), "{end:?}");
 }
+
+/// Runs in a process of its own, for the test below to kill.
+#[tokio::test]
+#[ignore = "part of another test"]
+async fn a_program_that_runs_a_package() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_cancel, cancelled) = watch::channel(false);
+    let line = "setsid sh -c 'trap \"\" TERM HUP; sleep 60' & sleep 60 & echo here; sleep 60";
+    let take = |_: Stream, bytes: &[u8]| {
+        assert_eq!(bytes, b"here\n");
+        println!("started");
+    };
+    run_local(run(folder.path(), line), cancelled, take).await.unwrap();
+}
+
+#[tokio::test]
+async fn tasks_die_with_the_runner_however_it_dies() {
+    use std::io::BufRead as _;
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "local::a_program_that_runs_a_package", "--ignored", "--nocapture"])
+        .env("TMPDIR", folder.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = std::io::BufReader::new(program.stdout.take().unwrap());
+    assert!(output.lines().map_while(Result::ok).any(|line| line.ends_with("started")));
+    let mark = format!("TASK_DIR={}", folder.path().canonicalize().unwrap().display());
+    assert_eq!(marked(&mark), 4);
+    program.kill().unwrap();
+    program.wait().unwrap();
+    let deadline = std::time::Instant::now() + crate::server::PATIENCE;
+    while marked(&mark) > 0 {
+        assert!(std::time::Instant::now() < deadline, "{} processes are left", marked(&mark));
+        std::thread::yield_now();
+    }
+}
+
+/// Processes whose environment has an entry that begins so.
+fn marked(mark: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let environments = processes.filter_map(|process| std::fs::read(process.path().join("environ")).ok());
+    environments.filter(|e| e.split(|&b| b == 0).any(|entry| entry.starts_with(mark.as_bytes()))).count()
+}

@@ -9,4 +9,5 @@ mod output;
 mod packages;
 mod server;
 mod sessions;
+mod speed;
 mod support;
