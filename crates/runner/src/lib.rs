@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`config`] | settings |
 //! | [`runner`], `session` | the whole: sessions with a server; claims, reports, heartbeats |
+//! | `slots` | how many processes run at once |
 //! | `run` | the way of one attempt: package, plan, directory, process, report |
 //! | [`plan`] | what to start for a task: a pure function |
 //! | `package`, [`unpack`] | packages, by hash, unpacked under strict rules |
@@ -29,6 +30,7 @@ mod programs;
 mod run;
 pub mod runner;
 mod session;
+mod slots;
 pub mod spawner;
 mod supervise;
 pub mod unpack;

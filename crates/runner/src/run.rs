@@ -17,12 +17,16 @@ use crate::host::{Host, NotStarted};
 use crate::logs::{LiveLog, Logs};
 use crate::package::{Package, PackageError, Packages};
 use crate::plan::{Plan, Program, plan};
+use crate::slots::Slot;
 use crate::spawner::Step;
 use crate::supervise::{Command, Ended, supervise};
 use crate::workdir::WorkDir;
 
 /// Time that a slot rests after we could not do our part.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest time a task that was claimed ahead waits for a slot, ready to start, before it is given back.
+pub(crate) const SLOT_LIMIT: Duration = Duration::from_millis(200);
 
 /// Times a download is tried, and the time between two.
 const DOWNLOADS: (u32, Duration) = (3, Duration::from_millis(300));
@@ -60,10 +64,16 @@ pub(crate) struct Bench {
     pub(crate) logs: Logs,
 }
 
-/// Runs one attempt: package, plan, directory, process, report.
-pub(crate) async fn run(bench: &Bench, job: &Job, mut commands: watch::Receiver<Command>) -> Outcome {
+/// Runs one attempt: package, plan, directory, slot, process, report. What does not need the slot is done outside of
+/// it, so that the next process can start meanwhile.
+pub(crate) async fn run(
+    bench: &Bench,
+    job: &Job,
+    slot: &mut Slot,
+    mut commands: watch::Receiver<Command>,
+) -> Outcome {
     let started = Instant::now();
-    match attempt(bench, job, &mut commands).await {
+    match attempt(bench, job, slot, &mut commands).await {
         Ok(report) => Outcome::Report(Box::new(report)),
         Err(Stop::NotStarted(why)) => {
             let usage = Usage { wall_ms: started.elapsed().as_millis() as u64, ..Usage::default() };
@@ -77,12 +87,28 @@ pub(crate) async fn run(bench: &Bench, job: &Job, mut commands: watch::Receiver<
         Err(Stop::Ours(why)) => {
             warn!(task.id = %job.task.task, attempt = job.task.attempt, "cannot run task {}: {why}", job.task.task);
             // Whatever is wrong may still be so: claiming and giving back must not become a busy loop.
-            let told = timeout(PAUSE, commands.wait_for(|command| *command != Command::Run)).await;
-            match told.map(|told| told.map(|command| *command)) {
-                Ok(Ok(Command::Abandon)) => Outcome::Abandoned,
-                _ => Outcome::GiveBack,
+            let rest = async {
+                slot.take().await;
+                sleep(PAUSE).await;
+            };
+            tokio::select! {
+                () = rest => {}
+                _ = told(&mut commands) => {}
             }
+            slot.free();
+            let is_lost = *commands.borrow() == Command::Abandon;
+            if is_lost { Outcome::Abandoned } else { Outcome::GiveBack }
         }
+    }
+}
+
+/// Resolves once the attempt must not simply run.
+async fn told(commands: &mut watch::Receiver<Command>) -> Command {
+    let command = commands.wait_for(|command| *command != Command::Run).await.map(|command| *command);
+    match command {
+        Ok(command) => command,
+        // The session is gone, and with it whoever could tell us; it ends us, too.
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -96,7 +122,12 @@ pub(crate) enum Stop {
     Ours(String),
 }
 
-async fn attempt(bench: &Bench, job: &Job, commands: &mut watch::Receiver<Command>) -> Result<Report, Stop> {
+async fn attempt(
+    bench: &Bench,
+    job: &Job,
+    slot: &mut Slot,
+    commands: &mut watch::Receiver<Command>,
+) -> Result<Report, Stop> {
     let host = &bench.host;
     let package = package(bench, job, commands).await?;
 
@@ -107,6 +138,13 @@ async fn attempt(bench: &Bench, job: &Job, commands: &mut watch::Receiver<Comman
     let dir = WorkDir::create(path.clone(), package, &mut plan).await;
     let dir = dir.map_err(|e| Stop::Ours(format!("cannot fill its directory: {e}")))?;
 
+    tokio::select! {
+        biased;
+        command = told(commands) => return Err(Stop::Told(command)),
+        taken = timeout(SLOT_LIMIT, slot.take()) => {
+            taken.map_err(|_| Stop::Told(Command::GiveBack))?;
+        }
+    }
     let child = host.start(&plan, &dir).await.map_err(|failure| match failure {
         NotStarted::NoProgram(why) => Stop::NotStarted(why),
         NotStarted::Spawn(error) => Stop::Ours(error.to_string()),
@@ -114,6 +152,7 @@ async fn attempt(bench: &Bench, job: &Job, commands: &mut watch::Receiver<Comman
     let started = Instant::now();
     let mut log = LiveLog::new(job.held(), bench.logs.clone(), host.limits.log_bytes);
     let ended = supervise(child, plan.timeout, host.limits.grace, commands, &mut log).await;
+    slot.free();
 
     let mut notes = Vec::new();
     let result = dir.result(host.limits.result_bytes).unwrap_or_else(|why| {
@@ -144,17 +183,9 @@ async fn package(
     commands: &mut watch::Receiver<Command>,
 ) -> Result<Arc<Package>, Stop> {
     let Some(blob) = &job.revision.package else { return Ok(Arc::new(Package::empty())) };
-    let told = async {
-        let told = commands.wait_for(|command| *command != Command::Run).await.map(|command| *command);
-        match told {
-            Ok(command) => command,
-            // The session is gone, and with it whoever could tell us; it ends us, too.
-            Err(_) => std::future::pending().await,
-        }
-    };
     tokio::select! {
         biased;
-        command = told => Err(Stop::Told(command)),
+        command = told(commands) => Err(Stop::Told(command)),
         package = download(bench, blob) => package.map_err(|error| match error {
             PackageError::Unusable(why) => Stop::NotStarted(why),
             PackageError::Unavailable { .. } => Stop::Ours(error.to_string()),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 use windlass_client::{Client, RunnerSession};
@@ -16,7 +16,8 @@ use crate::instance::Instance;
 use crate::logs::Logs;
 use crate::package::Packages;
 use crate::run::Bench;
-use crate::session::{Session, Slots, Stopping};
+use crate::session::{Session, Stopping};
+use crate::slots::Slots;
 
 /// Time before registering is tried again, doubled each time.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -38,14 +39,16 @@ pub struct Runner {
     stop: watch::Sender<Stopping>,
     slots: Arc<Slots>,
     drain: Duration,
-    ended: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
 }
 
 impl Runner {
     /// Starts a runner that works for the server behind `client`, whose token must have the scope `runner`.
     ///
-    /// After `Ok` it has its work directory for itself and tries to register for as long as it takes. To be called
-    /// within a tokio runtime.
+    /// After `Ok` it has its work directory for itself and tries to register for as long as it takes.
+    ///
+    /// It works on a thread and a runtime of its own, on which the client's transport is called: handing each of the
+    /// many small steps of an attempt from one thread to another costs more than the steps do.
     pub fn start(config: RunnerConfig, client: Client) -> Result<Self, StartError> {
         if config.slots == 0 {
             return Err(StartError::NoSlots);
@@ -63,13 +66,21 @@ impl Runner {
         let (stop, stopping) = watch::channel(Stopping::No);
         let drain = config.drain;
         let service = Service { config, client, host, packages, instance, slots: slots.clone() };
-        let ended = tokio::spawn(service.run(stopping));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (end, ended) = oneshot::channel();
+        std::thread::Builder::new().name("runner".to_owned()).spawn(move || {
+            runtime.block_on(service.run(stopping));
+            // What the transport left running, such as idle connections, is not waited for.
+            runtime.shutdown_background();
+            // Nobody waits any more if the handle was dropped.
+            let _ = end.send(());
+        })?;
         Ok(Self { stop, slots, drain, ended })
     }
 
     /// Tasks that run right now.
     pub fn busy(&self) -> usize {
-        self.slots.busy()
+        self.slots.total() - self.slots.free()
     }
 
     /// Takes no more tasks and lets those that run end, within the time that the settings allow; gives the rest back.
@@ -85,7 +96,7 @@ impl Runner {
 
     /// Waits until the runner has ended.
     pub async fn wait(self) {
-        // It is never aborted; a panic in it was logged where it happened.
+        // An error is a panic in its thread, which was told where it happened.
         let _ = self.ended.await;
     }
 

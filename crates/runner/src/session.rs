@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
@@ -32,7 +32,8 @@ use windlass_model::runner::{
     RevisionSpec,
 };
 
-use crate::run::{Bench, Job, Outcome, report, run};
+use crate::run::{Bench, Job, Outcome, SLOT_LIMIT, report, run};
+use crate::slots::Slots;
 use crate::supervise::Command;
 
 /// Longest time a claim waits at the server, as a share of the lease: the wait is a sign of life, too.
@@ -49,32 +50,12 @@ const HEARTBEAT_PAUSE: Duration = Duration::from_millis(500);
 const AHEAD: Duration = Duration::from_millis(25);
 /// Most tasks claimed ahead per slot.
 const AHEAD_PER_SLOT: usize = 16;
-/// Longest time a task that was claimed ahead waits for a slot.
-const AHEAD_LIMIT: Duration = Duration::from_millis(200);
+/// Most attempts that get ready while every slot is taken.
+const GET_READY: usize = 4;
 /// Most reports in one call, and most bytes of output and results in it.
 const BATCH: (usize, usize) = (64, 8 * 1024 * 1024);
 /// Longest time a runner that stops tries to say good-bye.
 const GOODBYE: Duration = Duration::from_secs(5);
-
-/// The slots of a runner, shared by its sessions.
-#[derive(Debug)]
-pub(crate) struct Slots {
-    free: Arc<Semaphore>,
-    total: usize,
-    /// A slot was freed: for a session that did not free it.
-    freed: Notify,
-}
-
-impl Slots {
-    pub(crate) fn new(total: usize) -> Arc<Self> {
-        Arc::new(Self { free: Arc::new(Semaphore::new(total)), total, freed: Notify::new() })
-    }
-
-    /// Slots that run something.
-    pub(crate) fn busy(&self) -> usize {
-        self.total - self.free.available_permits()
-    }
-}
 
 /// What a runner is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,26 +224,25 @@ impl Session {
 
     // Attempts.
 
+    /// Starts what can get a slot, and some that get ready for the next.
     fn start_backlog(&mut self) {
-        while !self.backlog.is_empty()
-            && let Ok(slot) = self.slots.free.clone().try_acquire_owned()
+        while self.slots.waiting() < self.slots.free() + self.slots.total().min(GET_READY)
             && let Some((job, _)) = self.backlog.pop_front()
         {
-            self.start(job, slot);
+            self.start(job);
         }
     }
 
-    fn start(&mut self, job: Job, slot: OwnedSemaphorePermit) {
+    fn start(&mut self, job: Job) {
         let held = job.held();
         let (commands, told) = watch::channel(Command::Run);
-        let (bench, slots, since) = (self.bench.clone(), self.slots.clone(), Instant::now());
+        let (bench, mut slot) = (self.bench.clone(), self.slots.enter());
         let task = self.attempts.spawn(async move {
-            let outcome = run(&bench, &job, told).await;
-            drop(slot);
-            slots.freed.notify_one();
-            (held, outcome, since.elapsed())
+            let outcome = run(&bench, &job, &mut slot, told).await;
+            (held, outcome, slot.held())
         });
-        self.running.insert(held.fence, (held, Running { commands, since, is_known: false, task }));
+        let running = Running { commands, since: Instant::now(), is_known: false, task };
+        self.running.insert(held.fence, (held, running));
     }
 
     fn ended(&mut self, held: Held, outcome: Outcome, took: Duration) {
@@ -355,8 +335,12 @@ impl Session {
         if !self.may_claim() {
             return 0;
         }
-        let free = self.slots.free.available_permits();
-        (free + self.ahead()).saturating_sub(self.backlog.len() + self.wanted)
+        (self.slots.free() + self.ahead()).saturating_sub(self.coming())
+    }
+
+    /// Tasks that are here or on their way and have no slot yet.
+    fn coming(&self) -> usize {
+        self.slots.waiting() + self.backlog.len() + self.wanted
     }
 
     /// How many tasks to have here beside those that run.
@@ -367,9 +351,9 @@ impl Session {
             Some(mean) => (AHEAD.as_micros() / mean.as_micros().max(1)) as usize,
             None => 0,
         };
-        let is_slow = |(_, running): &&(Held, Running)| running.since.elapsed() > AHEAD_LIMIT;
+        let is_slow = |(_, running): &&(Held, Running)| running.since.elapsed() > SLOT_LIMIT;
         let slow = if per_slot == 0 { 0 } else { self.running.values().filter(is_slow).count() };
-        self.slots.total.saturating_sub(slow) * per_slot.min(AHEAD_PER_SLOT)
+        self.slots.total().saturating_sub(slow) * per_slot.min(AHEAD_PER_SLOT)
     }
 
     fn begin_calls(&mut self) {
@@ -380,7 +364,7 @@ impl Session {
         if !self.reports.is_empty() && !self.is_reporting {
             self.begin_finish();
         }
-        let has_free_slot = self.slots.free.available_permits() > self.backlog.len() + self.wanted;
+        let has_free_slot = self.slots.free() > self.coming();
         if !self.is_polling && has_free_slot && self.wants() > 0 {
             self.begin_claim();
         }
@@ -625,7 +609,7 @@ impl Session {
         let calls = [
             self.heartbeat_due().map(|due| due.max(self.retry_at)),
             (waits_to_retry && self.retry_at > Instant::now()).then_some(self.retry_at),
-            self.backlog.front().map(|(_, since)| *since + AHEAD_LIMIT),
+            self.backlog.front().map(|(_, since)| *since + SLOT_LIMIT),
         ];
         let give_up = self.give_up_at.map(|at| if at > Instant::now() { at } else { at + GOODBYE });
         calls.into_iter().chain([give_up]).flatten().min().unwrap_or(far)
@@ -641,7 +625,7 @@ impl Session {
                 }
             }
         }
-        while let Some((job, _)) = self.backlog.pop_front_if(|(_, since)| now >= *since + AHEAD_LIMIT) {
+        while let Some((job, _)) = self.backlog.pop_front_if(|(_, since)| now >= *since + SLOT_LIMIT) {
             self.give_back.push(job.held());
         }
     }

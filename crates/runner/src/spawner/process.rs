@@ -27,8 +27,10 @@ const LAST_RITES: Duration = Duration::from_secs(2);
 /// Serves until the runner closes its end.
 pub(super) fn serve() -> io::Result<()> {
     let mut spawner = Spawner::new()?;
-    spawner.run()?;
-    spawner.end_all()
+    let served = spawner.run();
+    // Also after an error: nothing must outlive us.
+    spawner.end_all();
+    served
 }
 
 struct Spawner {
@@ -241,19 +243,18 @@ impl Spawner {
     }
 
     /// Ends everything that was started, when nobody is left to tell.
-    fn end_all(&mut self) -> io::Result<()> {
+    fn end_all(&mut self) {
         for task in &self.tasks {
             let _ = killpg(task.leader, Signal::SIGKILL);
         }
-        // Nobody listens any more, so telling fails; that must not keep us from the rest.
+        // The dead wake us; the time is for those that the kernel has not yet handed to us.
         let deadline = Instant::now() + LAST_RITES;
         while !self.tasks.is_empty() && Instant::now() < deadline {
-            let mut ready = [PollFd::new(self.deaths.as_fd(), PollFlags::POLLIN)];
-            let _ = poll(&mut ready, PollTimeout::from(50u8));
-            while self.deaths.read_signal()?.is_some() {}
+            let _ = poll(&mut [PollFd::new(self.deaths.as_fd(), PollFlags::POLLIN)], PollTimeout::from(50u8));
+            while matches!(self.deaths.read_signal(), Ok(Some(_))) {}
+            // Nobody listens, so telling may fail: that must not keep us from the rest.
             let _ = self.bury();
         }
-        Ok(())
     }
 }
 

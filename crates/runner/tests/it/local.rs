@@ -8,7 +8,7 @@ use windlass_model::exit::Exit;
 use windlass_model::log::Stream;
 use windlass_runner::{LocalRun, run_local};
 
-use crate::support::{command, spawner, zip};
+use crate::support::{command, processes_marked, spawner, zip};
 
 fn run(package: &std::path::Path, line: &str) -> LocalRun {
     LocalRun {
@@ -83,22 +83,24 @@ async fn tasks_die_with_the_runner_however_it_dies() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let output = std::io::BufReader::new(program.stdout.take().unwrap());
-    assert!(output.lines().map_while(Result::ok).any(|line| line.ends_with("started")));
+    let mut output = std::io::BufReader::new(program.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(output.any(|line| line.ends_with("started")));
     let mark = format!("TASK_DIR={}", folder.path().canonicalize().unwrap().display());
-    assert_eq!(marked(&mark), 4);
+    // The worker and its two children, the daemon and its child.
+    until_marked(&mark, 5);
     program.kill().unwrap();
     program.wait().unwrap();
-    let deadline = std::time::Instant::now() + crate::server::PATIENCE;
-    while marked(&mark) > 0 {
-        assert!(std::time::Instant::now() < deadline, "{} processes are left", marked(&mark));
-        std::thread::yield_now();
-    }
+    until_marked(&mark, 0);
 }
 
-/// Processes whose environment has an entry that begins so.
-fn marked(mark: &str) -> usize {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let environments = processes.filter_map(|process| std::fs::read(process.path().join("environ")).ok());
-    environments.filter(|e| e.split(|&b| b == 0).any(|entry| entry.starts_with(mark.as_bytes()))).count()
+fn until_marked(mark: &str, expected: usize) {
+    let deadline = std::time::Instant::now() + crate::server::PATIENCE / 2;
+    loop {
+        let found = processes_marked(mark);
+        if found.len() == expected {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "not {expected} processes: {found:?}");
+        std::thread::yield_now();
+    }
 }

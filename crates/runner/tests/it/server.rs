@@ -49,7 +49,7 @@ pub(crate) struct State {
     pub(crate) lost: Vec<Held>,
     /// No call gets through.
     pub(crate) is_away: bool,
-    /// Calls do their work, but their answers are lost: as many of them as this says.
+    /// Claims and finishes do their work, but their answers are lost: as many of them as this says.
     pub(crate) lose_answers: usize,
     /// Sessions that are over.
     pub(crate) over: Vec<String>,
@@ -339,7 +339,7 @@ impl Transport for Server {
             }
         };
         let is_lost = self.with(|state| {
-            let is_lost = state.lose_answers > 0 && verb != "heartbeat";
+            let is_lost = state.lose_answers > 0 && matches!(verb, "claim" | "finish");
             state.lose_answers -= usize::from(is_lost);
             is_lost || state.is_away
         });

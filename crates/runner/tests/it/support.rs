@@ -44,18 +44,7 @@ impl World {
 
     /// Processes of this runner's attempts that are alive.
     pub(crate) fn processes(&self) -> Vec<String> {
-        let mark = format!("TASK_DIR={}/", self.work_dir.path().canonicalize().unwrap().display());
-        let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-        processes
-            .filter(|path| {
-                let environment = std::fs::read(path.join("environ")).unwrap_or_default();
-                environment.split(|&b| b == 0).any(|entry| entry.starts_with(mark.as_bytes()))
-            })
-            .map(|path| {
-                let line = std::fs::read(path.join("cmdline")).unwrap_or_default();
-                format!("{}: {}", path.display(), String::from_utf8_lossy(&line).replace('\0', " "))
-            })
-            .collect()
+        processes_marked(&format!("TASK_DIR={}/", self.work_dir.path().canonicalize().unwrap().display()))
     }
 
     pub(crate) async fn stop(self) {
@@ -92,4 +81,19 @@ pub(crate) fn zip(files: &[(&str, &[u8], u32)]) -> Vec<u8> {
         zip.write_all(content).unwrap();
     }
     zip.finish().unwrap().into_inner()
+}
+
+/// Processes with an entry in their environment that begins with `mark`: path in `/proc` and command line.
+pub(crate) fn processes_marked(mark: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    processes
+        .filter(|path| {
+            let environment = std::fs::read(path.join("environ")).unwrap_or_default();
+            environment.split(|&b| b == 0).any(|entry| entry.starts_with(mark.as_bytes()))
+        })
+        .map(|path| {
+            let line = std::fs::read(path.join("cmdline")).unwrap_or_default();
+            format!("{}: {}", path.display(), String::from_utf8_lossy(&line).replace('\0', " "))
+        })
+        .collect()
 }
