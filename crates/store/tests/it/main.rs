@@ -3,3 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod conformance;
+mod damage;
+mod disk_full;
+mod group;
+mod kill;
+mod lock;
+mod world;
