@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::Options;
@@ -24,7 +25,7 @@ pub(super) fn open_writer(dir: &Path, options: &Options) -> Result<Connection, S
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> rusqlite::Result<Connection> {
         let conn = Connection::open_with_flags(path(dir), flags)?;
-        conn.set_prepared_statement_cache_capacity(512);
+        configure(&conn, 512)?;
         // 32 MiB of log before pages are copied back; more only where a reader stays open.
         conn.execute_batch(&format!(
             "PRAGMA page_size={PAGE_BYTES}; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000; \
@@ -47,9 +48,17 @@ pub(super) fn open_writer(dir: &Path, options: &Options) -> Result<Connection, S
 pub(super) fn open_reader(dir: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path(dir), flags)?;
-    conn.set_prepared_statement_cache_capacity(256);
+    configure(&conn, 256)?;
     conn.execute_batch("PRAGMA cache_size=-2048; PRAGMA temp_store=MEMORY; PRAGMA busy_timeout=5000;")?;
     Ok(conn)
+}
+
+fn configure(conn: &Connection, statements: usize) -> rusqlite::Result<()> {
+    conn.set_prepared_statement_cache_capacity(statements);
+    // Without it the planner looks at bound values, and prepares joins anew each time they change: measured at a third
+    // of the cost of a claim.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 fn migrate(conn: &Connection, dir: &Path) -> Result<(), StoreError> {

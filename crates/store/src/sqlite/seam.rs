@@ -74,8 +74,15 @@ impl Sqlite {
         let state = State::load(&conn).map_err(|e| store_error(&e))?;
         let shared = Arc::new(Shared::of(&state));
         let signals = Arc::new(Signals::default());
-        let writer =
-            Writer { conn, state, shared: shared.clone(), signals: signals.clone(), lock, is_stale: false };
+        let writer = Writer {
+            conn,
+            state,
+            shared: shared.clone(),
+            signals: signals.clone(),
+            lock,
+            level: None,
+            is_stale: false,
+        };
         let (queue, requests) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())

@@ -127,6 +127,8 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) signals: Arc<Signals>,
     pub(super) lock: DirectoryLock,
+    /// How much the connection is set to make commits survive.
+    pub(super) level: Option<Durability>,
     /// Memory is not as the database: it must be read again before anything else is done.
     pub(super) is_stale: bool,
 }
@@ -206,7 +208,7 @@ impl Writer {
     ) -> std::result::Result<Effects, (Option<usize>, rusqlite::Error)> {
         let is_durable = group.iter().any(|job| job.durability() == Durability::Power);
         let durability = if is_durable { Durability::Power } else { Durability::Process };
-        let mut work = Work::new(&self.conn, &mut self.state, durability);
+        let mut work = Work::new(&self.conn, &mut self.state, durability, &mut self.level);
         for (at, job) in group.iter_mut().enumerate() {
             job.run(&mut work).map_err(|error| (Some(at), error))?;
         }
@@ -226,7 +228,7 @@ impl Writer {
 
     /// Writes what only memory has, and leaves a database without a log beside it.
     fn end(mut self) {
-        let mut work = Work::new(&self.conn, &mut self.state, Durability::Power);
+        let mut work = Work::new(&self.conn, &mut self.state, Durability::Power, &mut self.level);
         let flushed = sessions::flush(&mut work).and_then(|()| work.commit());
         let checkpointed =
             flushed.and_then(|_| self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
