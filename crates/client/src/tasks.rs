@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
+use serde::{Deserialize, Serialize};
 use windlass_model::id::{ScheduleId, TaskId};
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
-use windlass_model::wire::tasks::{QueueRequest, Queued, Task, TaskList, TaskRequest};
+use windlass_model::wire::tasks::{Attempt, QueueRequest, Queued, Task, TaskList, TaskRef, TaskRequest};
 
 use crate::query::Query;
 use crate::{Client, ClientError};
@@ -43,6 +44,33 @@ impl TaskFilter {
             .with_some("to_time", self.to.map(seconds));
         self.statuses.iter().fold(query, |query, status| query.with(status.as_str(), 1))
     }
+}
+
+/// Why a task is where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Where the task stands.
+    pub status: Status,
+    /// One word for the cause, such as `delayed`, `paused`, `concurrency`, `no_runner`, `busy`.
+    pub cause: String,
+    /// The cause as a sentence.
+    pub explain: String,
+}
+
+#[derive(Deserialize)]
+struct Attempts {
+    attempts: Vec<Attempt>,
+}
+
+#[derive(Deserialize)]
+struct Cancelled {
+    cancelled: u64,
+}
+
+#[derive(Deserialize)]
+struct Retried {
+    tasks: Vec<TaskRef>,
+    cursor: Option<String>,
 }
 
 /// Longest time one call waits for a task to end; below the idle limits of common proxies.
@@ -124,6 +152,47 @@ impl Client {
         let queued: Queued = self.post(&path, &body).await?;
         let first = queued.tasks.into_iter().next();
         first.map(|t| t.id).ok_or_else(|| self.unexpected(&path, "no task in the answer".to_owned()))
+    }
+
+    /// The attempts of the task that have ended, first first.
+    pub async fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, ClientError> {
+        let answer: Attempts = self.get(&self.of_task(id, "/attempts")).await?;
+        Ok(answer.attempts)
+    }
+
+    /// Why the task is where it is, above all: why it is not running.
+    pub async fn explain(&self, id: TaskId) -> Result<Explanation, ClientError> {
+        self.get(&self.of_task(id, "/explain")).await
+    }
+
+    /// Cancels every task that the filter means; without a status, those that have not ended. Returns how many.
+    ///
+    /// # Errors
+    /// A filter that means every task is refused.
+    pub async fn cancel_matching(&self, filter: &TaskFilter) -> Result<u64, ClientError> {
+        let path = filter.query().on(&self.in_project("tasks/cancel"));
+        let answer: Cancelled = self.json(Method::POST, &path, None::<&()>).await?;
+        Ok(answer.cancelled)
+    }
+
+    /// Queues a new task like each that the filter means; without a status, like those that failed. Returns the new
+    /// ids.
+    ///
+    /// # Errors
+    /// A filter that means every task is refused. After any other error, some may have been queued.
+    pub async fn retry_matching(&self, filter: &TaskFilter) -> Result<Vec<TaskId>, ClientError> {
+        let mut ids = Vec::new();
+        let mut cursor = None;
+        loop {
+            let query = filter.query().with_some("cursor", cursor.as_deref());
+            let path = query.on(&self.in_project("tasks/retry"));
+            let answer: Retried = self.json(Method::POST, &path, None::<&()>).await?;
+            ids.extend(answer.tasks.into_iter().map(|t| t.id));
+            match answer.cursor {
+                Some(next) => cursor = Some(next),
+                None => return Ok(ids),
+            }
+        }
     }
 
     pub(crate) fn of_task(&self, id: TaskId, rest: &str) -> String {
