@@ -12,7 +12,7 @@ Exit codes: 0 done; 1 it failed, and standard error says why and how to fix it; 
 
 /// A self-hosted task platform: upload a worker, queue tasks for it, and each runs on whichever machine has room.
 #[derive(Parser, Debug)]
-#[command(name = "windlass", version, after_help = EXIT_CODES, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "windlass", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -113,8 +113,11 @@ mod tests {
         let help = command.render_help().to_string();
         let help: Vec<&str> = help.lines().map(str::trim_end).collect();
         pages.push(format!("### `{path}`\n\n```text\n{}\n```\n", help.join("\n").trim_end()));
-        let names: Vec<String> =
-            command.get_subcommands().filter(|c| !c.is_hide_set()).map(|c| c.get_name().to_owned()).collect();
+        let names: Vec<String> = command
+            .get_subcommands()
+            .filter(|c| !c.is_hide_set() && c.get_name() != "help")
+            .map(|c| c.get_name().to_owned())
+            .collect();
         for name in names {
             if let Some(inner) = command.find_subcommand_mut(&name) {
                 collect(inner, &format!("{path} {name}"), pages);

@@ -50,6 +50,10 @@ pub(crate) struct Queue {
     #[arg(long)]
     cluster: Option<String>,
 
+    /// Queue only once for this key, however often this is run; any text that is yours alone
+    #[arg(long)]
+    key: Option<String>,
+
     /// How many such tasks
     #[arg(short = 'n', long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
@@ -70,10 +74,20 @@ impl Queue {
         let output = self.connection.output();
         let client = self.connection.client()?;
         let request = self.request()?;
+        let key = self.key.clone().or_else(fresh_key);
         let mut ids = Vec::with_capacity(self.count as usize);
         while ids.len() < self.count as usize {
             let batch = vec![request.clone(); PER_REQUEST.min(self.count as usize - ids.len())];
-            ids.extend(client.queue(batch, None).await.doing(format_args!("queue a task of {}", self.name))?);
+            // Each request of many has a key of its own.
+            let key = key
+                .as_ref()
+                .map(|key| if ids.is_empty() { key.clone() } else { format!("{key}/{}", ids.len()) });
+            ids.extend(
+                client
+                    .queue(batch, key.as_deref())
+                    .await
+                    .doing(format_args!("queue a task of {}", self.name))?,
+            );
         }
         if self.wait {
             return match ids.as_slice() {
@@ -98,6 +112,12 @@ impl Queue {
             ..TaskRequest::default()
         })
     }
+}
+
+/// A key that nobody else has: with it, a request that broke off can be repeated.
+fn fresh_key() -> Option<String> {
+    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").ok()?;
+    Some(uuid.trim().to_owned())
 }
 
 /// Prints the ids of new tasks, as the API does or a line each.

@@ -41,6 +41,10 @@ struct Drain {
     #[arg(required = true)]
     runners: Vec<String>,
 
+    /// Only those of this cluster: names may be the same in several
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+
     /// Let them take tasks again
     #[arg(long)]
     undo: bool,
@@ -82,11 +86,24 @@ async fn drain(args: Drain) -> Result<u8, Failure> {
     let (client, output) = (args.connection.client_without_project()?, args.connection.output());
     let runners = client.runners().await.doing("list runners")?;
     for wanted in &args.runners {
-        let runner = runners.iter().find(|r| r.status != "gone" && (r.id == *wanted || r.name == *wanted));
-        let runner = runner.ok_or_else(|| {
-            Failure::new(format_args!("there is no live runner {wanted:?}"))
-                .fix("`windlass runners` lists them")
-        })?;
+        let matching: Vec<_> = runners
+            .iter()
+            .filter(|r| r.status != "gone" && (r.id == *wanted || r.name == *wanted))
+            .filter(|r| args.cluster.as_ref().is_none_or(|cluster| r.cluster == *cluster))
+            .collect();
+        let runner = match matching.as_slice() {
+            [runner] => runner,
+            [] => {
+                let failure = Failure::new(format_args!("there is no live runner {wanted:?}"));
+                return Err(failure.fix("`windlass runners` lists them"));
+            }
+            _ => {
+                let failure = Failure::new(format_args!("{} runners are called {wanted:?}", matching.len()));
+                return Err(
+                    failure.fix("name it by its id, which `windlass runners` shows, or add --cluster")
+                );
+            }
+        };
         client.drain_runner(&runner.id, !args.undo).await.doing(format_args!("drain runner {wanted}"))?;
         if !output.json {
             let done = if args.undo { "resumed" } else { "draining" };
