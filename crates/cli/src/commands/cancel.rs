@@ -39,7 +39,8 @@ impl Cancel {
             if output.json {
                 output.json(&serde_json::json!({ "msg": "Cancelled", "cancelled": done }))?;
             } else {
-                output.line(&format!("cancelled {done} tasks"))?;
+                let noun = if done == 1 { "task" } else { "tasks" };
+                output.line(&format!("cancelled {done} {noun}"))?;
             }
             return Ok(0);
         }

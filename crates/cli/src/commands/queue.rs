@@ -66,6 +66,9 @@ pub(crate) struct Queue {
     connection: Connection,
 }
 
+/// Exit code of a wait that a person gave up, as a shell has it.
+const INTERRUPTED: u8 = 130;
+
 /// Tasks in one request: well below what a server takes.
 const PER_REQUEST: usize = 1000;
 
@@ -90,9 +93,19 @@ impl Queue {
             );
         }
         if self.wait {
-            return match ids.as_slice() {
-                [id] => follow(&client, output, *id).await,
-                ids => wait_for_all(&client, output, ids).await,
+            let waiting = async {
+                match ids.as_slice() {
+                    [id] => follow(&client, output, *id).await,
+                    ids => wait_for_all(&client, output, ids).await,
+                }
+            };
+            return tokio::select! {
+                code = waiting => code,
+                _ = tokio::signal::ctrl_c() => {
+                    let first = ids[0];
+                    note(format_args!("no longer waiting; what was queued goes on. `windlass logs -f {first}` follows it, `windlass cancel {first}` ends it"));
+                    Ok(INTERRUPTED)
+                }
             };
         }
         print_queued(output, &ids)?;

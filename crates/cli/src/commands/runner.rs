@@ -16,7 +16,7 @@ use crate::settings::{SettingFlags, Settings};
 /// `runner`: `windlass token create --everywhere --scope runner`.
 #[derive(Args, Debug)]
 pub(crate) struct Runner {
-    /// The server, such as https://windlass.example [default: from iron.json and IRON_* variables]
+    /// The server, such as <https://windlass.example> [default: from iron.json and IRON_* variables]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
 

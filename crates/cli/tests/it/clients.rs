@@ -107,3 +107,26 @@ fn every_json_output_is_json() {
         assert!(windlass.json(arguments).is_object(), "{arguments:?}");
     }
 }
+
+#[test]
+fn the_binary_is_also_the_workers_of_the_example() {
+    let home = tempfile::tempdir().unwrap();
+    for worker in ["coordinator", "zone"] {
+        let mut command = binary(home.path());
+        command.args(["outcast", worker]);
+        let done = run(command, "");
+        assert_eq!(done.code, 1);
+        assert!(done.err.starts_with(&format!("outcast-{worker}: bad payload")), "{}", done.err);
+    }
+}
+
+#[test]
+fn completions_know_the_commands() {
+    let home = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let mut command = binary(home.path());
+        command.args(["completions", shell]);
+        let script = run(command, "").ok();
+        assert!(script.contains("schedule") && !script.contains("spawner"), "{shell}");
+    }
+}
