@@ -188,5 +188,5 @@ async fn a_runner_that_talks_nonsense_is_told() {
     about["cluster"] = json!("");
     assert_eq!(call("/2/runners", about).await, (400, "cluster: is required".to_owned()));
     let gone = call("/2/runners/000000000000000100000001/claim", json!({ "want": 1, "wait_ms": 0 })).await;
-    assert_eq!(gone, (410, "the runner's session is over; register again".to_owned()));
+    assert_eq!(gone, (404, "the runner's session is over; register again".to_owned()));
 }

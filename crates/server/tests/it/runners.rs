@@ -232,7 +232,7 @@ async fn a_silent_runner_loses_its_tasks_and_its_late_report_is_refused() {
     assert_eq!(server.status(&id).await, "queued");
     let late =
         runner.raw("finish", &Finish { reports: vec![report(&task, Exit::Code(0))], claim: None }).await;
-    assert_eq!(late.status, 410, "its session is over");
+    assert_eq!(late.status, 404, "its session is over");
 
     let other = server.runner(1).await;
     let again = other.claim_one().await;
@@ -284,7 +284,7 @@ async fn a_runner_that_leaves_gives_everything_back() {
     runner.claim_one().await;
     assert_eq!(runner.raw("release", &Release { holds: vec![], leave: true }).await.status, 200);
     assert_eq!(server.status(&id).await, "queued");
-    assert_eq!(runner.raw("claim", &ClaimRequest { want: 1, wait_ms: 0 }).await.status, 410);
+    assert_eq!(runner.raw("claim", &ClaimRequest { want: 1, wait_ms: 0 }).await.status, 404);
     let clusters = server.call(Method::GET, "/2/clusters/default", &server.admin, None).await.json();
     assert_eq!(clusters["cluster"]["runners_total"], 0);
 }

@@ -10,7 +10,7 @@ use windlass_model::log::Stream;
 use windlass_model::runner::{Claim, ClaimRequest, Report};
 use windlass_server::loops::scheduler;
 
-use crate::server::{Answer, TestServer, chunk, report};
+use crate::server::{Answer, Kind, TestServer, chunk, report};
 
 fn redact(value: &mut Value) {
     match value {
@@ -45,8 +45,14 @@ fn show(answer: &Answer) -> String {
 }
 
 #[tokio::test]
-async fn answers_on_the_wire() {
-    let server = TestServer::start().await;
+async fn answers_on_the_wire_are_the_same_on_every_store() {
+    for store in [Kind::Memory, Kind::Sqlite] {
+        let server = TestServer::on(store, windlass_server::Config::default()).await;
+        insta::assert_snapshot!("answers", answers(&server).await);
+    }
+}
+
+async fn answers(server: &TestServer) -> String {
     let mut shots: Vec<(String, String)> = Vec::new();
     macro_rules! shot {
         ($name:expr, $answer:expr) => {{
@@ -147,5 +153,5 @@ async fn answers_on_the_wire() {
     shots.push(("GET metrics, sorted".to_owned(), lines.join("\n")));
 
     let page: Vec<String> = shots.iter().map(|(name, shown)| format!("## {name}\n{shown}\n")).collect();
-    insta::assert_snapshot!("answers", page.join("\n"));
+    page.join("\n")
 }
