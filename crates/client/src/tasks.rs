@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use serde::{Deserialize, Serialize};
 use windlass_model::id::{ScheduleId, TaskId};
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
-use windlass_model::wire::tasks::{Attempt, QueueRequest, Queued, Task, TaskList, TaskRef, TaskRequest};
+use windlass_model::wire::tasks::{
+    Attempt, AttemptList, BulkCancelled, BulkRetried, Explanation, QueueRequest, Queued, Task, TaskList,
+    TaskRequest,
+};
 
 use crate::query::Query;
 use crate::{Client, ClientError};
@@ -44,33 +46,6 @@ impl TaskFilter {
             .with_some("to_time", self.to.map(seconds));
         self.statuses.iter().fold(query, |query, status| query.with(status.as_str(), 1))
     }
-}
-
-/// Why a task is where it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Explanation {
-    /// Where the task stands.
-    pub status: Status,
-    /// One word for the cause, such as `delayed`, `paused`, `concurrency`, `no_runner`, `busy`.
-    pub cause: String,
-    /// The cause as a sentence.
-    pub explain: String,
-}
-
-#[derive(Deserialize)]
-struct Attempts {
-    attempts: Vec<Attempt>,
-}
-
-#[derive(Deserialize)]
-struct Cancelled {
-    cancelled: u64,
-}
-
-#[derive(Deserialize)]
-struct Retried {
-    tasks: Vec<TaskRef>,
-    cursor: Option<String>,
 }
 
 /// Waits before a call that may be repeated is repeated.
@@ -172,7 +147,7 @@ impl Client {
 
     /// The attempts of the task that have ended, first first.
     pub async fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, ClientError> {
-        let answer: Attempts = self.get(&self.of_task(id, "/attempts")).await?;
+        let answer: AttemptList = self.get(&self.of_task(id, "/attempts")).await?;
         Ok(answer.attempts)
     }
 
@@ -187,7 +162,7 @@ impl Client {
     /// A filter that means every task is refused.
     pub async fn cancel_matching(&self, filter: &TaskFilter) -> Result<u64, ClientError> {
         let path = filter.query().on(&self.in_project("tasks/cancel"));
-        let answer: Cancelled = self.json(Method::POST, &path, None::<&()>).await?;
+        let answer: BulkCancelled = self.json(Method::POST, &path, None::<&()>).await?;
         Ok(answer.cancelled)
     }
 
@@ -202,7 +177,7 @@ impl Client {
         loop {
             let query = filter.query().with_some("cursor", cursor.as_deref());
             let path = query.on(&self.in_project("tasks/retry"));
-            let answer: Retried = self.json(Method::POST, &path, None::<&()>).await?;
+            let answer: BulkRetried = self.json(Method::POST, &path, None::<&()>).await?;
             ids.extend(answer.tasks.into_iter().map(|t| t.id));
             match answer.cursor {
                 Some(next) => cursor = Some(next),
