@@ -8,7 +8,7 @@ use crate::failure::Failure;
 /// What every page of help ends with.
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 it failed, and standard error says why and how to fix it; 2 wrong usage.
-`queue --wait`: 0 complete, 1 error, 3 timeout, 4 cancelled, 5 killed. `run`: the worker's own.";
+`queue --wait`: 0 complete, 1 error, 3 timeout, 4 cancelled, 5 killed, 130 interrupted. `run`: the worker's own.";
 
 /// A self-hosted task platform: upload a worker, queue tasks for it, and each runs on whichever machine has room.
 #[derive(Parser, Debug)]
