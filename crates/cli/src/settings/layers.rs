@@ -116,7 +116,11 @@ impl Layers {
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Result<T, BadSetting> {
         let (value, origin) = &self.values[key];
-        read(value).map_err(|problem| bad(origin, format!("{key}: {problem}")))
+        read(value).map_err(|problem| match origin {
+            // Such a flag says what it sets.
+            Origin::Flag(name) if name != "--set" => bad(origin, problem),
+            _ => bad(origin, format!("{key}: {problem}")),
+        })
     }
 
     /// The text and origin of `key`, which must be one of the default's.
