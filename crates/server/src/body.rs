@@ -83,7 +83,11 @@ pub async fn read(app: &App, headers: &HeaderMap, mut body: Body, limit: usize) 
     let Some(first) = patience.next(&mut body).await? else {
         return Ok(Raw { bytes: Bytes::new(), hold: Hold { _permit: None } });
     };
-    if body.is_end_stream() && first.len() <= limit {
+    if first.len() > limit {
+        linger(body).await;
+        return Err(too_large(limit));
+    }
+    if body.is_end_stream() {
         // The usual case: one piece, no copy.
         let budget = grow(app, None, first.len())?;
         return Ok(Raw { bytes: first, hold: Hold { _permit: budget } });

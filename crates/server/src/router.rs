@@ -21,7 +21,8 @@ use windlass_model::wire::projects::{
 };
 use windlass_model::wire::schedules::{CreateRequest, Schedule, ScheduleList, ScheduleRequest, Scheduled};
 use windlass_model::wire::tasks::{
-    ProgressRequest, QueueRequest, Queued, RetryRequest, Task, TaskList, WebhookQueued,
+    AttemptList, BulkCancelled, BulkRetried, Explanation, ProgressRequest, QueueRequest, Queued,
+    RetryRequest, Task, TaskList, WebhookQueued,
 };
 
 use crate::api::{
@@ -80,10 +81,10 @@ pub fn routes() -> Vec<Route> {
             .does("Tasks, newest created first").query(filters::PARAMETERS).gives::<TaskList>(),
         post("/2/projects/{project_id}/tasks/cancel", In(Manage), bulk::cancel)
             .does("Cancel every task that the filters mean; they may also be a JSON object").query(filters::PARAMETERS)
-            .gives::<bulk::BulkCancelled>(),
+            .gives::<BulkCancelled>(),
         post("/2/projects/{project_id}/tasks/retry", In(Manage), bulk::retry)
             .does("Queue a new task for each ended one that the filters mean; they may also be a JSON object").query(filters::PARAMETERS)
-            .gives::<bulk::BulkRetried>(),
+            .gives::<BulkRetried>(),
         get("/2/projects/{project_id}/tasks/{id}", In(Read), tasks::read)
             .does("One task").query(&[("wait", "answer when it has ended, or after so many seconds, at most 60")])
             .gives::<Task>(),
@@ -96,9 +97,9 @@ pub fn routes() -> Vec<Route> {
         get("/2/projects/{project_id}/tasks/{id}/result", In(Read), tasks::result)
             .does("What the worker left in its RESULT_FILE").gives_other("*/*", "The result; application/json if it is JSON"),
         get("/2/projects/{project_id}/tasks/{id}/attempts", In(Read), tasks::attempts)
-            .does("Attempts that have ended, first first").gives::<tasks::AttemptList>(),
+            .does("Attempts that have ended, first first").gives::<AttemptList>(),
         get("/2/projects/{project_id}/tasks/{id}/explain", In(Read), explain::read)
-            .does("Why the task is where it is, in one sentence").gives::<explain::Explanation>(),
+            .does("Why the task is where it is, in one sentence").gives::<Explanation>(),
         post("/2/projects/{project_id}/tasks/{id}/progress", In(Queue), tasks::progress)
             .does("Set percent and message of a task that has not ended").takes::<ProgressRequest>(),
         post("/2/projects/{project_id}/tasks/{id}/cancel", In(Manage), tasks::cancel)

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use windlass_model::id::{ProjectId, TaskId};
 use windlass_model::task::{NewTask, Stored, Task};
 use windlass_model::wire::tasks::{
-    Attempt, ProgressRequest, QueueRequest, Queued, RetryRequest, TaskList, TaskRef,
+    Attempt, AttemptList, ProgressRequest, QueueRequest, Queued, RetryRequest, TaskList, TaskRef,
 };
 use windlass_store::blob::Area;
 use windlass_store::types::{Partition, Statuses};
@@ -162,13 +162,6 @@ pub async fn attempts(
     app.task_of(project, id).await?;
     let attempts = app.store.attempts(id).await?;
     Ok(json(&AttemptList { attempts: attempts.iter().map(Attempt::present).collect() }))
-}
-
-/// Answer of `GET attempts`.
-#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
-pub struct AttemptList {
-    /// Those that have ended, first first.
-    pub attempts: Vec<Attempt>,
 }
 
 /// `GET P/tasks/{id}/result`: what the worker left, as it left it.

@@ -141,7 +141,9 @@ fn claimed_entries(mut file: &File, size: u64) -> std::io::Result<Option<u64>> {
     file.seek(SeekFrom::Start(offset.min(size)))?;
     match file.read_exact(&mut long) {
         Ok(()) if long.starts_with(b"PK\x06\x06") => {
-            Ok(Some(short.max(u64::from_le_bytes(long[32..40].try_into().expect("eight bytes")))))
+            let long = u64::from_le_bytes(long[32..40].try_into().expect("eight bytes"));
+            // All ones in the short field mean: see the long one.
+            Ok(Some(if short == u64::from(u16::MAX) { long } else { short.max(long) }))
         }
         _ => Ok(Some(short)),
     }

@@ -2,5 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
 
+mod access;
+mod bad_input;
+mod bulk;
+mod document;
+mod explain;
+mod logs;
+mod rules;
+mod runners;
+mod schedules;
 mod server;
+mod socket;
+
 mod tasks;
+mod tokens;
+mod uploads;
+mod wire;
