@@ -1,5 +1,7 @@
 //! Opening connections, and bringing the schema up to date.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
@@ -23,6 +25,7 @@ pub(super) fn path(dir: &Path) -> PathBuf {
 pub(super) fn open_writer(dir: &Path, options: &Options) -> Result<Connection, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    private(dir)?;
     let open = || -> rusqlite::Result<Connection> {
         let conn = Connection::open_with_flags(path(dir), flags)?;
         configure(&conn, 512)?;
@@ -51,6 +54,18 @@ pub(super) fn open_reader(dir: &Path) -> rusqlite::Result<Connection> {
     configure(&conn, 256)?;
     conn.execute_batch("PRAGMA cache_size=-2048; PRAGMA temp_store=MEMORY; PRAGMA busy_timeout=5000;")?;
     Ok(conn)
+}
+
+/// Makes the database file for its owner only, as secrets are in it; the files beside it follow.
+fn private(dir: &Path) -> Result<(), StoreError> {
+    let mut options = OpenOptions::new();
+    let made = options.append(true).create(true).mode(0o600).open(path(dir));
+    made.map(drop).map_err(|e| StoreError::Unusable { path: dir.to_owned(), reason: e.to_string() })
+}
+
+/// Bytes of the log beside the database.
+pub(super) fn log_bytes(dir: &Path) -> u64 {
+    std::fs::metadata(dir.join("windlass.db-wal")).map_or(0, |meta| meta.len())
 }
 
 fn configure(conn: &Connection, statements: usize) -> rusqlite::Result<()> {

@@ -81,6 +81,7 @@ impl Sqlite {
             signals: signals.clone(),
             lock,
             level: None,
+            dir: dir.to_owned(),
             is_stale: false,
         };
         let (queue, requests) = mpsc::channel(QUEUE);

@@ -112,3 +112,36 @@ async fn a_large_backlog_is_claimed_in_order_through_many_windows() {
     store.close().await;
     assert_eq!(audit(dir.path()).unwrap(), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn the_log_starts_over_after_a_read_that_kept_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(dir.path(), Options::default()).unwrap();
+    let mut world = World::new(&store).await;
+    let reader = rusqlite::Connection::open(dir.path().join("windlass.db")).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    reader.query_row("SELECT count(*) FROM ready", [], |row| row.get::<_, i64>(0)).unwrap();
+    while size_of_log(dir.path()) < 100 << 20 {
+        let tasks = world.tasks(10, 256 << 10);
+        store.enqueue(tasks).await.unwrap();
+    }
+    reader.execute_batch("COMMIT").unwrap();
+    for _ in 0..100 {
+        let tasks = world.tasks(10, 256 << 10);
+        store.enqueue(tasks).await.unwrap();
+    }
+    assert!(size_of_log(dir.path()) <= 128 << 20, "{}", size_of_log(dir.path()));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_may_read_the_database() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(dir.path(), Options::default()).unwrap();
+    World::new(&store).await;
+    for name in ["windlass.db", "windlass.db-wal", "windlass.db-shm"] {
+        let mode = dir.path().join(name).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
