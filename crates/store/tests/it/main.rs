@@ -8,4 +8,5 @@ mod disk_full;
 mod group;
 mod kill;
 mod lock;
+mod signals;
 mod world;

@@ -83,6 +83,15 @@ impl World {
         store.register_runner(record, now() + Duration::from_secs(3_600)).await.unwrap();
     }
 
+    /// Lets at most `most` tasks of the package run at once.
+    pub(crate) async fn limit(&mut self, store: &dyn Store, most: u32) {
+        let max_concurrency = Some(Some(most));
+        let order = UploadOrder { name: "w".to_owned(), max_concurrency, ..UploadOrder::default() };
+        let (code, revision) = (self.code, RevisionId::new(self.clock.next(now()), 1));
+        let upload = Upload { code, revision, project: self.project, package: None, order, at: now() };
+        store.upload(upload).await.unwrap();
+    }
+
     /// `count` new tasks with payloads of `bytes`.
     pub(crate) fn tasks(&mut self, count: usize, bytes: usize) -> Vec<NewTask> {
         let at = now();
