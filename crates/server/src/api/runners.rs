@@ -24,7 +24,7 @@ use windlass_store::types::{Claimed, Claiming};
 use super::params::{Id, Name};
 use crate::app::App;
 use crate::attempt_token::Attempt;
-use crate::body::{Json, MaybeJson};
+use crate::body::{MaybeJson, RunnerJson};
 use crate::error::{Answer, ApiError, json, said};
 use crate::sessions::Session;
 
@@ -34,7 +34,7 @@ const MAX_WANT: u32 = 1000;
 const MAX_SLOTS: u32 = 100_000;
 
 /// `POST /2/runners`.
-pub async fn register(State(app): State<Arc<App>>, Json(about, _hold): Json<Register>) -> Answer {
+pub async fn register(State(app): State<Arc<App>>, RunnerJson(about, _hold): RunnerJson<Register>) -> Answer {
     for (field, text) in [("name", &about.name), ("instance", &about.instance), ("cluster", &about.cluster)] {
         if text.is_empty() {
             return Err(BadField::missing(field).into());
@@ -74,7 +74,7 @@ pub async fn register(State(app): State<Arc<App>>, Json(about, _hold): Json<Regi
 pub async fn claim(
     State(app): State<Arc<App>>,
     Id(runner): Id<RunnerId>,
-    Json(request, _hold): Json<ClaimRequest>,
+    RunnerJson(request, _hold): RunnerJson<ClaimRequest>,
 ) -> Answer {
     let session = app.session(runner).await?;
     Ok(json(&claim_delivered(&app, session, request).await?))
@@ -84,7 +84,7 @@ pub async fn claim(
 pub async fn finish(
     State(app): State<Arc<App>>,
     Id(runner): Id<RunnerId>,
-    Json(request, _hold): Json<Finish>,
+    RunnerJson(request, _hold): RunnerJson<Finish>,
 ) -> Answer {
     let session = app.session(runner).await?;
     let lost =
@@ -222,7 +222,7 @@ fn forget_if_over(app: &App, session: &Session, error: &StoreError) {
 pub async fn heartbeat(
     State(app): State<Arc<App>>,
     Id(runner): Id<RunnerId>,
-    Json(request, _hold): Json<Heartbeat>,
+    RunnerJson(request, _hold): RunnerJson<Heartbeat>,
 ) -> Answer {
     let session = app.session(runner).await?;
     // Well within the lease, whatever the runner asks for: each look extends it.
@@ -261,7 +261,7 @@ pub async fn heartbeat(
 pub async fn log(
     State(app): State<Arc<App>>,
     Id(runner): Id<RunnerId>,
-    Json(request, _hold): Json<LogUpload>,
+    RunnerJson(request, _hold): RunnerJson<LogUpload>,
 ) -> Answer {
     let session = app.session(runner).await?;
     session.logged(request.logs.iter().map(|l| l.held));
@@ -273,7 +273,7 @@ pub async fn log(
 pub async fn release(
     State(app): State<Arc<App>>,
     Id(runner): Id<RunnerId>,
-    Json(request, _hold): Json<Release>,
+    RunnerJson(request, _hold): RunnerJson<Release>,
 ) -> Answer {
     app.store.release(runner, &request.holds, request.leave, app.now()).await?;
     if let Some(session) = app.sessions.get(runner) {
