@@ -223,3 +223,26 @@ async fn answer(inner: Router, app: &App, mut request: Request) -> Response {
     app.metrics.requests.get_or_create(&StatusCodeLabel { code }).inc();
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use windlass_store::blob::Blobs;
+    use windlass_store::memory::Memory;
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_in_json() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::local(folder.path()).unwrap();
+        let store = Arc::new(Memory::default());
+        let app = App::open(store, blobs, crate::Clock::System, crate::Config::default()).await.unwrap();
+        let inner: Router =
+            Router::new().route("/", axum::routing::get(async || -> Response { panic!("boom") }));
+        let request = Request::builder().uri("/").body(axum::body::Body::empty()).unwrap();
+        let answer = answer(inner, &app, request).await;
+        assert_eq!(
+            (answer.status(), &answer.headers()["content-type"]),
+            (StatusCode::INTERNAL_SERVER_ERROR, &"application/json".parse().unwrap())
+        );
+    }
+}
