@@ -189,6 +189,24 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     }
 }
 
+/// A JSON body of the runner protocol: a runner that may not report cannot free its slots, so the limit is not the
+/// one that an operator sets for clients.
+#[derive(Debug)]
+pub struct RunnerJson<T>(pub T, pub Hold);
+
+/// Runners send 8 MiB of output and results at most, which JSON may make six times as long.
+const RUNNER_BYTES: usize = 64 * 1024 * 1024;
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for RunnerJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let raw = read(app, &parts.headers, body, RUNNER_BYTES).await?;
+        parse(&raw.bytes).map(|value| RunnerJson(value, raw.hold))
+    }
+}
+
 /// A JSON body on a route where the content type must say so: queue, schedule, progress.
 #[derive(Debug)]
 pub struct TypedJson<T>(pub T, pub Hold);

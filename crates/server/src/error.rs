@@ -80,6 +80,9 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = json(&Msg::new(self.msg));
         *response.status_mut() = self.status;
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             // Some clients' HTTP libraries fail on a 401 without it.
             let challenge = HeaderValue::from_static("Bearer realm=\"windlass\"");

@@ -6,10 +6,11 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::response::IntoResponse as _;
+use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 use http::StatusCode;
 use tower::ServiceExt as _;
@@ -191,21 +192,57 @@ pub fn router(app: Arc<App>) -> Router {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path is known, but not with this method")
         })
         .with_state(app.clone());
-    Router::new().fallback_service(tower::service_fn(move |mut request: Request| {
+    Router::new().fallback_service(tower::service_fn(move |request: Request| {
         let (inner, app) = (inner.clone(), app.clone());
-        async move {
-            if let Some(uri) = normalize(request.uri()) {
-                *request.uri_mut() = uri;
-            }
-            let answer = AssertUnwindSafe(inner.oneshot(request)).catch_unwind().await;
-            let answer = answer.unwrap_or_else(|panic| {
-                let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-                let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                Ok(ApiError::internal(&format!("a handler panicked: {said}")).into_response())
-            });
-            let Ok(answer) = answer;
-            app.metrics.requests.get_or_create(&StatusCodeLabel { code: answer.status().as_u16() }).inc();
-            Ok::<_, Infallible>(answer)
-        }
+        async move { Ok::<_, Infallible>(answer(inner, &app, request).await) }
     }))
+}
+
+/// What stands in front of every route, also of those that are none.
+async fn answer(inner: Router, app: &App, mut request: Request) -> Response {
+    if let Some(uri) = normalize(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    // The path alone: the query may carry a token.
+    let seen = tracing::enabled!(tracing::Level::DEBUG)
+        .then(|| (request.method().clone(), request.uri().path().to_owned(), Instant::now()));
+    let answer = AssertUnwindSafe(inner.oneshot(request)).catch_unwind().await;
+    let answer = match answer {
+        Ok(Ok(answer)) => answer,
+        Err(panic) => {
+            let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+            let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            ApiError::internal(&format!("a handler panicked: {said}")).into_response()
+        }
+    };
+    let code = answer.status().as_u16();
+    if let Some((method, path, started)) = seen {
+        let took_us = started.elapsed().as_micros() as u64;
+        tracing::debug!(%method, path, code, took_us, "{method} {path} was answered with {code}");
+    }
+    app.metrics.requests.get_or_create(&StatusCodeLabel { code }).inc();
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use windlass_store::blob::Blobs;
+    use windlass_store::memory::Memory;
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_in_json() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::local(folder.path()).unwrap();
+        let store = Arc::new(Memory::default());
+        let app = App::open(store, blobs, crate::Clock::System, crate::Config::default()).await.unwrap();
+        let inner: Router =
+            Router::new().route("/", axum::routing::get(async || -> Response { panic!("boom") }));
+        let request = Request::builder().uri("/").body(axum::body::Body::empty()).unwrap();
+        let answer = answer(inner, &app, request).await;
+        assert_eq!(
+            (answer.status(), &answer.headers()["content-type"]),
+            (StatusCode::INTERNAL_SERVER_ERROR, &"application/json".parse().unwrap())
+        );
+    }
 }

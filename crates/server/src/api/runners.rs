@@ -19,12 +19,12 @@ use windlass_model::wire::more::{Runner, RunnerList};
 use windlass_model::wire::tasks::MAX_NAME_BYTES;
 use windlass_store::StoreError;
 use windlass_store::blob::Area;
-use windlass_store::types::{Claimed, Claiming};
+use windlass_store::types::{Claimed, Claiming, Pulse};
 
 use super::params::{Id, Name};
 use crate::app::App;
 use crate::attempt_token::Attempt;
-use crate::body::{Json, MaybeJson};
+use crate::body::{MaybeJson, RunnerJson};
 use crate::error::{Answer, ApiError, json, said};
 use crate::sessions::Session;
 
@@ -34,7 +34,7 @@ const MAX_WANT: u32 = 1000;
 const MAX_SLOTS: u32 = 100_000;
 
 /// `POST /2/runners`.
-pub async fn register(State(app): State<Arc<App>>, Json(about, _hold): Json<Register>) -> Answer {
+pub async fn register(State(app): State<Arc<App>>, RunnerJson(about, _hold): RunnerJson<Register>) -> Answer {
     for (field, text) in [("name", &about.name), ("instance", &about.instance), ("cluster", &about.cluster)] {
         if text.is_empty() {
             return Err(BadField::missing(field).into());
@@ -74,9 +74,9 @@ pub async fn register(State(app): State<Arc<App>>, Json(about, _hold): Json<Regi
 pub async fn claim(
     State(app): State<Arc<App>>,
     Id(runner): Id<RunnerId>,
-    Json(request, _hold): Json<ClaimRequest>,
+    RunnerJson(request, _hold): RunnerJson<ClaimRequest>,
 ) -> Answer {
-    let session = app.session(runner).await?;
+    let session = heard(&app, runner).await?;
     Ok(json(&claim_delivered(&app, session, request).await?))
 }
 
@@ -84,7 +84,7 @@ pub async fn claim(
 pub async fn finish(
     State(app): State<Arc<App>>,
     Id(runner): Id<RunnerId>,
-    Json(request, _hold): Json<Finish>,
+    RunnerJson(request, _hold): RunnerJson<Finish>,
 ) -> Answer {
     let session = app.session(runner).await?;
     let lost =
@@ -98,6 +98,27 @@ pub async fn finish(
         }),
     };
     Ok(json(&FinishAnswer { lost, claim }))
+}
+
+/// The session of a runner that was just heard. Every call is a sign of life, so a runner that holds nothing needs no
+/// heartbeats beside the claims that it waits in; the store is told of it a few times per lease.
+async fn heard(app: &App, runner: RunnerId) -> Result<Arc<Session>, ApiError> {
+    let session = app.session(runner).await?;
+    let now = app.now();
+    if session.since_extended(now) >= app.config.lease_ttl / 10 {
+        extend(app, &session, &[]).await?;
+    }
+    Ok(session)
+}
+
+/// Extends the lease, and gives back what was handed out and did not arrive.
+async fn extend(app: &App, session: &Session, holds: &[Held]) -> Result<Pulse, ApiError> {
+    let (now, ttl) = (app.now(), app.config.lease_ttl);
+    let pulse = app.store.heartbeat(session.runner, holds, now, now + ttl).await;
+    let pulse = pulse.inspect_err(|e| forget_if_over(app, session, e))?;
+    session.extended(now);
+    give_back(app, session, &session.undelivered(now, ttl)).await;
+    Ok(pulse)
 }
 
 /// Claims in a task of its own: if the runner hangs up meanwhile, what was claimed for it is given back at once
@@ -128,7 +149,9 @@ async fn claim_waiting(
     gone: impl Future<Output = ()>,
 ) -> Result<Claim, ApiError> {
     let want = request.want.min(MAX_WANT);
-    let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(app.config.max_wait);
+    // The lease must not run out meanwhile.
+    let longest = app.config.max_wait.min(app.config.lease_ttl * 2 / 3);
+    let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(longest);
     let signals = app.store.signals();
     let ready = signals.ready_of(&session.cluster);
     tokio::pin!(gone);
@@ -222,23 +245,20 @@ fn forget_if_over(app: &App, session: &Session, error: &StoreError) {
 pub async fn heartbeat(
     State(app): State<Arc<App>>,
     Id(runner): Id<RunnerId>,
-    Json(request, _hold): Json<Heartbeat>,
+    RunnerJson(request, _hold): RunnerJson<Heartbeat>,
 ) -> Answer {
     let session = app.session(runner).await?;
     // Well within the lease, whatever the runner asks for: each look extends it.
     let longest = app.config.max_wait.min(app.config.lease_ttl / 2);
     let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(longest);
-    let undelivered = session.confirm(&request.holds, app.now(), app.config.lease_ttl);
-    give_back(&app, &session, &undelivered).await;
+    session.confirm(&request.holds);
     loop {
         let (cancelled, changed) = (app.store.signals().cancels().notified(), session.changed());
         tokio::pin!(cancelled, changed);
         cancelled.as_mut().enable();
         changed.as_mut().enable();
+        let pulse = extend(&app, &session, &request.holds).await?;
         let now = app.now();
-        let lease_until = now + app.config.lease_ttl;
-        let pulse = app.store.heartbeat(runner, &request.holds, now, lease_until).await;
-        let pulse = pulse.inspect_err(|e| forget_if_over(&app, &session, e))?;
         if pulse.is_draining != session.is_draining() {
             session.set_draining(pulse.is_draining);
         }
@@ -261,9 +281,9 @@ pub async fn heartbeat(
 pub async fn log(
     State(app): State<Arc<App>>,
     Id(runner): Id<RunnerId>,
-    Json(request, _hold): Json<LogUpload>,
+    RunnerJson(request, _hold): RunnerJson<LogUpload>,
 ) -> Answer {
-    let session = app.session(runner).await?;
+    let session = heard(&app, runner).await?;
     session.logged(request.logs.iter().map(|l| l.held));
     let lost = app.store.append_logs(request.logs).await?;
     Ok(json(&LogAnswer { lost }))
@@ -273,7 +293,7 @@ pub async fn log(
 pub async fn release(
     State(app): State<Arc<App>>,
     Id(runner): Id<RunnerId>,
-    Json(request, _hold): Json<Release>,
+    RunnerJson(request, _hold): RunnerJson<Release>,
 ) -> Answer {
     app.store.release(runner, &request.holds, request.leave, app.now()).await?;
     if let Some(session) = app.sessions.get(runner) {

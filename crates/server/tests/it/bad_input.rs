@@ -190,3 +190,21 @@ async fn a_runner_that_talks_nonsense_is_told() {
     let gone = call("/2/runners/000000000000000100000001/claim", json!({ "want": 1, "wait_ms": 0 })).await;
     assert_eq!(gone, (404, "the runner's session is over; register again".to_owned()));
 }
+
+#[tokio::test]
+async fn a_report_is_taken_although_clients_may_send_little() {
+    use windlass_model::exit::Exit;
+    use windlass_model::log::Stream;
+    use windlass_model::runner::Report;
+
+    let mut config = Config::default();
+    config.http.body_bytes = 1000;
+    let server = TestServer::with(config).await;
+    server.code("w", json!({})).await;
+    let id = server.queue(json!({ "code_name": "w" })).await;
+    let runner = server.runner(1).await;
+    let task = runner.claim_one().await;
+    let log = vec![crate::server::chunk(1, Stream::Stdout, &[7; 5000])];
+    runner.finish(vec![Report { log, ..crate::server::report(&task, Exit::Code(0)) }]).await;
+    assert_eq!(server.status(&id).await, "complete");
+}

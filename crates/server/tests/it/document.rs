@@ -34,4 +34,6 @@ fn the_routes_and_who_may_use_them() {
     let lines: Vec<String> =
         routes().iter().map(|r| format!("{:<7}{:<60}{}", r.method.as_str(), r.path, r.access)).collect();
     insta::assert_snapshot!("routes", lines.join("\n"));
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api.md")).unwrap();
+    assert!(page.contains(&lines.join("\n")), "docs/api.md must show the routes as they are");
 }

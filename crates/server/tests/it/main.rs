@@ -6,6 +6,7 @@ mod access;
 mod bad_input;
 mod bulk;
 mod document;
+mod endurance;
 mod explain;
 mod logs;
 mod rules;

@@ -262,6 +262,26 @@ async fn attempts_whose_answer_never_arrived_are_given_back() {
 }
 
 #[tokio::test]
+async fn a_runner_that_only_waits_for_work_keeps_its_session() {
+    let server = TestServer::start().await;
+    server.code("w", json!({})).await;
+    let runner = server.runner(1).await;
+    for _ in 0..5 {
+        server.advance(Duration::from_secs(20));
+        rescuer::run_once(&server.app, server.app.now()).await.unwrap();
+        assert_eq!(runner.claim(1).await, []);
+    }
+    // Also one whose answer is lost while it holds nothing gets its task back in time.
+    let id = server.queue(json!({ "code_name": "w" })).await;
+    let lost = runner.claim_one().await;
+    server.advance(Duration::from_secs(20));
+    assert_eq!(runner.claim(1).await, []);
+    server.advance(Duration::from_secs(20));
+    assert_eq!(runner.claim_one().await.task, lost.task);
+    assert_eq!(server.task(&id).await["run_times"], 2);
+}
+
+#[tokio::test]
 async fn a_claim_whose_runner_hung_up_holds_nothing() {
     let server = TestServer::start().await;
     server.code("w", json!({})).await;

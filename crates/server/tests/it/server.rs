@@ -47,6 +47,8 @@ pub(crate) struct TestServer {
 pub(crate) enum Kind {
     Memory,
     Sqlite,
+    /// Its file may not grow beyond so many bytes.
+    Small(u64),
 }
 
 /// An answer, read whole.
@@ -99,6 +101,10 @@ impl TestServer {
         let store: Arc<dyn Store> = match store {
             Kind::Memory => Arc::new(Memory::default()),
             Kind::Sqlite => Arc::new(Sqlite::open(folder.path(), Options::default()).unwrap()),
+            Kind::Small(bytes) => {
+                let options = Options { max_size_bytes: Some(bytes), ..Options::default() };
+                Arc::new(Sqlite::open(folder.path(), options).unwrap())
+            }
         };
         let app = App::open(store, blobs, Clock::manual(START), config).await.unwrap();
         let project = app.create_project("test").await.unwrap().id;

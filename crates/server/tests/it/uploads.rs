@@ -211,7 +211,7 @@ async fn what_is_wrong_with_an_upload_is_named() {
     assert_eq!(said(json!({ "runtime": "sh" }), &good).await, (400, "name: is required".to_owned()));
     assert_eq!(
         said(json!({ "name": "w" }), &good).await,
-        (400, "command, or runtime and file_name,: is required".to_owned())
+        (400, "command: is required, or file_name: what is to be started in the zip".to_owned())
     );
     assert_eq!(
         said(json!({ "name": "w", "runtime": "sh" }), &good).await,
@@ -219,7 +219,7 @@ async fn what_is_wrong_with_an_upload_is_named() {
     );
     assert_eq!(
         said(json!({ "name": "w", "runtime": "sh", "file_name": "missing.sh" }), &good).await,
-        (400, "file: file_name: there is no file \"missing.sh\" in the zip".to_owned())
+        (400, "file_name: there is no file \"missing.sh\" in the zip".to_owned())
     );
     assert_eq!(said(json!({ "name": "w", "command": "x", "retries": 11 }), &good).await.0, 400);
     assert_eq!(
