@@ -1,10 +1,15 @@
 //! Requests that share a transaction, and requests that need none.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
+use parking_lot::Mutex;
+use windlass_model::id::TaskId;
 use windlass_store::sqlite::{Options, Sqlite, audit};
+use windlass_store::types::{Retention, TaskQuery};
 use windlass_store::{Store as _, StoreError};
 
 use crate::world::{World, now, success};
@@ -46,7 +51,7 @@ async fn an_idle_store_writes_nothing() {
         assert!(world.claim(&store, 4).await.is_empty());
         store.promote(at).await.unwrap();
         assert!(store.rescue(at).await.unwrap().runners.is_empty());
-        store.prune(windlass_store::types::Retention::default(), now()).await.unwrap();
+        store.prune(Retention::default(), now()).await.unwrap();
         store.runners().await.unwrap();
     }
     assert_eq!(size_of_log(dir.path()), before);
@@ -131,6 +136,54 @@ async fn the_log_starts_over_after_a_read_that_kept_it() {
         store.enqueue(tasks).await.unwrap();
     }
     assert!(size_of_log(dir.path()) <= 128 << 20, "{}", size_of_log(dir.path()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn reads_never_fail_while_days_come_and_go() {
+    const DAYS: u32 = 60;
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(Sqlite::open(dir.path(), Options::default()).unwrap());
+    let mut world = World::new(&*store).await;
+    let known: Arc<Mutex<Vec<TaskId>>> = Arc::default();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let (store, known, is_over) = (store.clone(), known.clone(), is_over.clone());
+            let query = TaskQuery::of(world.project, 50);
+            tokio::spawn(async move {
+                let mut reads = 0u32;
+                while !is_over.load(Ordering::Acquire) {
+                    let ids: Vec<TaskId> = known.lock().iter().rev().take(20).copied().collect();
+                    for id in ids {
+                        store.task(id).await.unwrap();
+                        store.attempts(id).await.unwrap();
+                    }
+                    let newest_first = store.tasks(&query).await.unwrap();
+                    assert!(newest_first.windows(2).all(|two| two[0].new.id > two[1].new.id));
+                    reads += 1;
+                }
+                reads
+            })
+        })
+        .collect();
+    let start = now();
+    for day in 0..DAYS {
+        let at = start + Duration::from_secs(86_400) * day;
+        let mut tasks = world.tasks_at(at, 20, 10);
+        // Now and then a lane that nobody knows yet.
+        tasks.iter_mut().for_each(|task| task.cluster = format!("cluster-{}", day / 7));
+        let ids: Vec<TaskId> = tasks.iter().map(|task| task.id).collect();
+        known.lock().extend(&ids);
+        store.enqueue(tasks).await.unwrap();
+        assert!(store.task(ids[0]).await.unwrap().is_some(), "what was acknowledged is there");
+        store.cancel_unless_final(&ids, at).await.unwrap();
+        let retention = Retention { tasks: Duration::from_secs(2 * 86_400), ..Retention::default() };
+        store.prune(retention, at).await.unwrap();
+    }
+    is_over.store(true, Ordering::Release);
+    for reader in readers {
+        assert!(reader.await.unwrap() > 0);
+    }
 }
 
 #[cfg(unix)]

@@ -94,7 +94,11 @@ impl World {
 
     /// `count` new tasks with payloads of `bytes`.
     pub(crate) fn tasks(&mut self, count: usize, bytes: usize) -> Vec<NewTask> {
-        let at = now();
+        self.tasks_at(now(), count, bytes)
+    }
+
+    /// The same, queued at `at`.
+    pub(crate) fn tasks_at(&mut self, at: Timestamp, count: usize, bytes: usize) -> Vec<NewTask> {
         let task = |_| {
             let seq = self.clock.next(at);
             NewTask {
