@@ -1,5 +1,6 @@
 //! One form for everything that goes wrong: a status and `{"msg": "…"}`.
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use windlass_model::wire::{BadField, BadKind, Msg};
@@ -96,6 +97,15 @@ impl IntoResponse for ApiError {
 pub fn json<T: serde::Serialize>(body: &T) -> Response {
     let bytes = serde_json::to_vec(body).expect("answers are plain data, which is always JSON");
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response()
+}
+
+/// Bytes that a worker wrote, of this type and of no other: no browser may take them for a page.
+pub fn written_by_worker(content_type: &'static str, bytes: impl Into<Body>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    (headers, bytes.into()).into_response()
 }
 
 /// The answer 200 `{"msg": msg}`.

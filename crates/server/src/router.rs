@@ -27,8 +27,8 @@ use windlass_model::wire::tasks::{
 };
 
 use crate::api::{
-    bulk, clusters, codes, explain, filters, health, logs, metrics, projects, runners, schedules, stacks,
-    tasks, tokens, webhook,
+    bulk, clusters, codes, explain, filters, health, logs, metrics, projects, protocol, runners, schedules,
+    stacks, tasks, tokens, webhook,
 };
 use crate::app::App;
 use crate::auth::Access::{Known, Member, Open, Project as In, Root};
@@ -155,19 +155,19 @@ pub fn routes() -> Vec<Route> {
             .does("Ask a runner to take no more tasks, or to take them again").takes::<runners::DrainRequest>(),
 
         // The runner protocol: `windlass_model::runner`.
-        post("/2/runners", Root(Runner), runners::register)
+        post("/2/runners", Root(Runner), protocol::register)
             .does("A runner begins a session").takes_other(JSON, "Register").gives_other(JSON, "Registered"),
-        post("/2/runners/{id}/claim", Root(Runner), runners::claim)
+        post("/2/runners/{id}/claim", Root(Runner), protocol::claim)
             .does("Take tasks to run; waits for the first").takes_other(JSON, "ClaimRequest").gives_other(JSON, "Claim"),
-        post("/2/runners/{id}/heartbeat", Root(Runner), runners::heartbeat)
+        post("/2/runners/{id}/heartbeat", Root(Runner), protocol::heartbeat)
             .does("Keep the leases; waits for what the runner must know").takes_other(JSON, "Heartbeat").gives_other(JSON, "HeartbeatAnswer"),
-        post("/2/runners/{id}/log", Root(Runner), runners::log)
+        post("/2/runners/{id}/log", Root(Runner), protocol::log)
             .does("Add chunks to logs of running attempts").takes_other(JSON, "LogUpload").gives_other(JSON, "LogAnswer"),
-        post("/2/runners/{id}/finish", Root(Runner), runners::finish)
+        post("/2/runners/{id}/finish", Root(Runner), protocol::finish)
             .does("Report ended attempts and take the next tasks").takes_other(JSON, "Finish").gives_other(JSON, "FinishAnswer"),
-        post("/2/runners/{id}/release", Root(Runner), runners::release)
+        post("/2/runners/{id}/release", Root(Runner), protocol::release)
             .does("Give attempts back unfinished; end the session with `leave`").takes_other(JSON, "Release"),
-        get("/2/runners/packages/{name}", Root(Runner), runners::package)
+        get("/2/runners/packages/{name}", Root(Runner), protocol::package)
             .does("The zip with this SHA-256").gives_other("application/zip", "The zip"),
 
         // The server.

@@ -88,6 +88,7 @@ async fn the_log_so_far_is_shown_and_the_end_is_exact() {
         (whole.header("content-type"), &whole.body[..]),
         ("text/plain; charset=utf-8", &b"one two \xff\x00three"[..])
     );
+    assert_eq!(whole.header("x-content-type-options"), "nosniff");
     assert_eq!(server.task(&id).await["log_size"], 15);
     assert_eq!(&server.get(&format!("tasks/{id}/outlog")).await.body[..], b"one \xff\x00three");
 }
