@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use windlass_model::code::{BlobRef, Upload};
 use windlass_model::exit::{Exit, Outcome, Usage, Verdict};
-use windlass_model::id::{CodeId, ProjectId, RevisionId, RunnerId, SeqClock, TaskId};
+use windlass_model::id::{CodeId, ProjectId, RevisionId, RunnerId, Seq, SeqClock, TaskId};
 use windlass_model::project::Project;
 use windlass_model::retry::RetryPolicy;
 use windlass_model::runner::{Held, Isolation, Register, RunnerRecord};
@@ -22,7 +22,7 @@ use windlass_model::time::Timestamp;
 use windlass_model::wire::codes::UploadOrder;
 use windlass_store::Store;
 use windlass_store::sqlite::{Options, Sqlite};
-use windlass_store::types::{Claiming, Finish, Statuses, TaskQuery};
+use windlass_store::types::{Claiming, Finish, Retention, Statuses, TaskQuery};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Failure>;
@@ -54,6 +54,9 @@ async fn run(dir: &Path, millions: f64) -> Result<()> {
     bench.fill(rows).await?;
     bench.rates().await?;
     bench.queries().await?;
+    let at = Instant::now();
+    let pruned = bench.store.prune(Retention::default(), now()).await?;
+    println!("  {:<26} {:>9.1} ms for {} tasks", "drop a day", ms(at.elapsed()), pruned.tasks);
     bench.store.close().await;
     drop(bench);
     let at = Instant::now();
@@ -150,13 +153,15 @@ impl Bench {
         Ok(Self { store: Arc::new(store), clock, project, codes: Arc::new(codes), runner })
     }
 
+    /// Every twentieth waits for a paused package.
     fn tasks(&self, count: usize) -> Vec<NewTask> {
-        let at = now();
-        let mut clock = self.clock.lock();
+        self.tasks_of(now(), &mut self.clock.lock(), &self.codes, count)
+    }
+
+    fn tasks_of(&self, at: Timestamp, clock: &mut SeqClock, codes: &[CodeId], count: usize) -> Vec<NewTask> {
         let task = |n: usize| {
             let seq = clock.next(at);
-            // Every twentieth waits for a paused package.
-            let code = self.codes[(n + seq.0 as usize) % CODES];
+            let code = codes[(n + seq.0 as usize) % codes.len()];
             NewTask {
                 id: TaskId::new(seq, seq.0 as u32),
                 project: self.project,
@@ -268,19 +273,19 @@ impl Bench {
         Ok(())
     }
 
-    /// Until there are `rows` finished and then `rows` queued.
+    /// Until there are `rows` finished, of a day long ago, and then `rows` queued.
     async fn fill(&self, rows: usize) -> Result<()> {
         let total = |counts: &[windlass_store::types::LaneCounts], status| {
             counts.iter().map(|lane| lane.counts.get(status) as usize).sum::<usize>()
         };
         let counts = self.store.counts(None).await?;
-        let mut finished = total(&counts, Status::Complete);
-        while finished < rows {
-            let did = self.cycle(5_000).await?;
-            finished += did;
-            if did == 0 {
-                self.store.enqueue(self.tasks(20_000)).await?;
-            }
+        let finished = total(&counts, Status::Complete);
+        let long_ago = now() - Duration::from_secs(40 * 86_400);
+        let mut clock = SeqClock::after(Seq::at(long_ago));
+        for _ in (finished..rows).step_by(20_000) {
+            let tasks = self.tasks_of(long_ago, &mut clock, &self.codes[2..], 20_000);
+            self.store.enqueue(tasks).await?;
+            while self.cycle(5_000).await? > 0 {}
         }
         let counts = self.store.counts(None).await?;
         for _ in (total(&counts, Status::Queued)..rows).step_by(10_000) {
