@@ -12,6 +12,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -134,10 +135,12 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 /// Lets the request through to its handler if `access` allows it. Every route has this in front of it.
 pub async fn guard(
     State((app, access)): State<(Arc<App>, Access)>,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
+    // A path that is not UTF-8 names nothing.
+    let params = params.map_err(|_| ApiError::new(StatusCode::NOT_FOUND, "Not found"))?;
     let caller = match access {
         Access::Open => Principal::Anyone,
         _ => identify(&app, request.headers(), request.uri().query()).await?,

@@ -83,7 +83,11 @@ pub async fn read(app: &App, headers: &HeaderMap, mut body: Body, limit: usize) 
     let Some(first) = patience.next(&mut body).await? else {
         return Ok(Raw { bytes: Bytes::new(), hold: Hold { _permit: None } });
     };
-    if body.is_end_stream() && first.len() <= limit {
+    if first.len() > limit {
+        linger(body).await;
+        return Err(too_large(limit));
+    }
+    if body.is_end_stream() {
         // The usual case: one piece, no copy.
         let budget = grow(app, None, first.len())?;
         return Ok(Raw { bytes: first, hold: Hold { _permit: budget } });
@@ -182,6 +186,24 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let raw = Raw::from_request(request, app).await?;
         parse(&raw.bytes).map(|value| Json(value, raw.hold))
+    }
+}
+
+/// A JSON body of the runner protocol: a runner that may not report cannot free its slots, so the limit is not the
+/// one that an operator sets for clients.
+#[derive(Debug)]
+pub struct RunnerJson<T>(pub T, pub Hold);
+
+/// Runners send 8 MiB of output and results at most, which JSON may make six times as long.
+const RUNNER_BYTES: usize = 64 * 1024 * 1024;
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for RunnerJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let raw = read(app, &parts.headers, body, RUNNER_BYTES).await?;
+        parse(&raw.bytes).map(|value| RunnerJson(value, raw.hold))
     }
 }
 

@@ -88,7 +88,7 @@ pub struct HttpLimits {
     pub bodies_bytes: usize,
     /// Open connections; further ones wait in the system's queue.
     pub connections: usize,
-    /// Until a request's head is there.
+    /// Until a request's head is there, from the end of the one before: so also how long an idle connection is kept.
     pub head_timeout: Duration,
     /// Between two pieces of a body.
     pub idle_timeout: Duration,
@@ -106,7 +106,7 @@ impl Default for HttpLimits {
             body_bytes: 32 * 1024 * 1024,
             bodies_bytes: 256 * 1024 * 1024,
             connections: 4096,
-            head_timeout: Duration::from_secs(30),
+            head_timeout: Duration::from_secs(75),
             idle_timeout: Duration::from_secs(20),
             body_timeout: Duration::from_secs(60),
             upload_timeout: Duration::from_secs(900),

@@ -1,5 +1,6 @@
 //! One form for everything that goes wrong: a status and `{"msg": "…"}`.
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use windlass_model::wire::{BadField, BadKind, Msg};
@@ -66,7 +67,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) | StoreError::Full => Self::busy(error.to_string()),
-            StoreError::SessionOver => Self::new(StatusCode::GONE, format!("{error}; register again")),
+            StoreError::SessionOver => Self::new(StatusCode::NOT_FOUND, format!("{error}; register again")),
             StoreError::NothingToRun(_) => Self::bad_request(error.to_string()),
             StoreError::LimitReached(_) => Self::forbidden(error.to_string()),
             StoreError::InUse { .. } | StoreError::Unusable { .. } | StoreError::Damaged(_) => {
@@ -80,6 +81,9 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = json(&Msg::new(self.msg));
         *response.status_mut() = self.status;
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             // Some clients' HTTP libraries fail on a 401 without it.
             let challenge = HeaderValue::from_static("Bearer realm=\"windlass\"");
@@ -93,6 +97,15 @@ impl IntoResponse for ApiError {
 pub fn json<T: serde::Serialize>(body: &T) -> Response {
     let bytes = serde_json::to_vec(body).expect("answers are plain data, which is always JSON");
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response()
+}
+
+/// Bytes that a worker wrote, of this type and of no other: no browser may take them for a page.
+pub fn written_by_worker(content_type: &'static str, bytes: impl Into<Body>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    (headers, bytes.into()).into_response()
 }
 
 /// The answer 200 `{"msg": msg}`.

@@ -111,8 +111,10 @@ impl App {
             Some(part) if matches!(part.log, LogBody::Live(_)) => chunks(self, task, &part, 0).await?,
             _ => Vec::new(),
         };
-        let known = whole.last().map_or(0, |c| c.n);
-        whole.extend(reported.into_iter().filter(|c| c.n > known));
+        whole.extend(reported);
+        // What came twice is the same both times; the sort is stable, so the first of them stays.
+        whole.sort_by_key(|c| c.n);
+        whole.dedup_by_key(|c| c.n);
         Ok(whole)
     }
 

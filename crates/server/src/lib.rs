@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`app`] | what every request shares: store, blobs, clock, ids, caches |
-//! | [`router`] | every route, once, with its method, path, access and entry in the API document |
+//! | [`mod@router`] | every route, once, with its method, path, access and entry in the API document |
 //! | [`route`], [`openapi`] | what a route is, and the document made of them |
 //! | [`auth`], [`tokens`], [`attempt_token`] | who asks, and whether they may |
 //! | [`body`], [`query`], [`path`], [`error`] | reading what clients really send; answering in one form |
@@ -11,7 +11,7 @@
 //! | [`api`] | the handlers, a file per thing |
 //! | [`finish`], [`sessions`] | the server's side of a runner's session |
 //! | [`loops`] | scheduler, promoter, rescuer, pruner: each a `run_once(now)` and a wait for the next deadline |
-//! | [`serve`] | sockets, slow clients, and a stop that loses nothing |
+//! | [`mod@serve`] | sockets, slow clients, and a stop that loses nothing |
 
 pub mod api;
 pub mod app;

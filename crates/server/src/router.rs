@@ -6,10 +6,11 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::response::IntoResponse as _;
+use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 use http::StatusCode;
 use tower::ServiceExt as _;
@@ -21,12 +22,13 @@ use windlass_model::wire::projects::{
 };
 use windlass_model::wire::schedules::{CreateRequest, Schedule, ScheduleList, ScheduleRequest, Scheduled};
 use windlass_model::wire::tasks::{
-    ProgressRequest, QueueRequest, Queued, RetryRequest, Task, TaskList, WebhookQueued,
+    AttemptList, BulkCancelled, BulkRetried, Explanation, ProgressRequest, QueueRequest, Queued,
+    RetryRequest, Task, TaskList, WebhookQueued,
 };
 
 use crate::api::{
-    bulk, clusters, codes, explain, filters, health, logs, metrics, projects, runners, schedules, stacks,
-    tasks, tokens, webhook,
+    bulk, clusters, codes, explain, filters, health, logs, metrics, projects, protocol, runners, schedules,
+    stacks, tasks, tokens, webhook,
 };
 use crate::app::App;
 use crate::auth::Access::{Known, Member, Open, Project as In, Root};
@@ -80,10 +82,10 @@ pub fn routes() -> Vec<Route> {
             .does("Tasks, newest created first").query(filters::PARAMETERS).gives::<TaskList>(),
         post("/2/projects/{project_id}/tasks/cancel", In(Manage), bulk::cancel)
             .does("Cancel every task that the filters mean; they may also be a JSON object").query(filters::PARAMETERS)
-            .gives::<bulk::BulkCancelled>(),
+            .gives::<BulkCancelled>(),
         post("/2/projects/{project_id}/tasks/retry", In(Manage), bulk::retry)
             .does("Queue a new task for each ended one that the filters mean; they may also be a JSON object").query(filters::PARAMETERS)
-            .gives::<bulk::BulkRetried>(),
+            .gives::<BulkRetried>(),
         get("/2/projects/{project_id}/tasks/{id}", In(Read), tasks::read)
             .does("One task").query(&[("wait", "answer when it has ended, or after so many seconds, at most 60")])
             .gives::<Task>(),
@@ -96,9 +98,9 @@ pub fn routes() -> Vec<Route> {
         get("/2/projects/{project_id}/tasks/{id}/result", In(Read), tasks::result)
             .does("What the worker left in its RESULT_FILE").gives_other("*/*", "The result; application/json if it is JSON"),
         get("/2/projects/{project_id}/tasks/{id}/attempts", In(Read), tasks::attempts)
-            .does("Attempts that have ended, first first").gives::<tasks::AttemptList>(),
+            .does("Attempts that have ended, first first").gives::<AttemptList>(),
         get("/2/projects/{project_id}/tasks/{id}/explain", In(Read), explain::read)
-            .does("Why the task is where it is, in one sentence").gives::<explain::Explanation>(),
+            .does("Why the task is where it is, in one sentence").gives::<Explanation>(),
         post("/2/projects/{project_id}/tasks/{id}/progress", In(Queue), tasks::progress)
             .does("Set percent and message of a task that has not ended").takes::<ProgressRequest>(),
         post("/2/projects/{project_id}/tasks/{id}/cancel", In(Manage), tasks::cancel)
@@ -153,19 +155,19 @@ pub fn routes() -> Vec<Route> {
             .does("Ask a runner to take no more tasks, or to take them again").takes::<runners::DrainRequest>(),
 
         // The runner protocol: `windlass_model::runner`.
-        post("/2/runners", Root(Runner), runners::register)
+        post("/2/runners", Root(Runner), protocol::register)
             .does("A runner begins a session").takes_other(JSON, "Register").gives_other(JSON, "Registered"),
-        post("/2/runners/{id}/claim", Root(Runner), runners::claim)
+        post("/2/runners/{id}/claim", Root(Runner), protocol::claim)
             .does("Take tasks to run; waits for the first").takes_other(JSON, "ClaimRequest").gives_other(JSON, "Claim"),
-        post("/2/runners/{id}/heartbeat", Root(Runner), runners::heartbeat)
+        post("/2/runners/{id}/heartbeat", Root(Runner), protocol::heartbeat)
             .does("Keep the leases; waits for what the runner must know").takes_other(JSON, "Heartbeat").gives_other(JSON, "HeartbeatAnswer"),
-        post("/2/runners/{id}/log", Root(Runner), runners::log)
+        post("/2/runners/{id}/log", Root(Runner), protocol::log)
             .does("Add chunks to logs of running attempts").takes_other(JSON, "LogUpload").gives_other(JSON, "LogAnswer"),
-        post("/2/runners/{id}/finish", Root(Runner), runners::finish)
+        post("/2/runners/{id}/finish", Root(Runner), protocol::finish)
             .does("Report ended attempts and take the next tasks").takes_other(JSON, "Finish").gives_other(JSON, "FinishAnswer"),
-        post("/2/runners/{id}/release", Root(Runner), runners::release)
+        post("/2/runners/{id}/release", Root(Runner), protocol::release)
             .does("Give attempts back unfinished; end the session with `leave`").takes_other(JSON, "Release"),
-        get("/2/runners/packages/{name}", Root(Runner), runners::package)
+        get("/2/runners/packages/{name}", Root(Runner), protocol::package)
             .does("The zip with this SHA-256").gives_other("application/zip", "The zip"),
 
         // The server.
@@ -190,21 +192,57 @@ pub fn router(app: Arc<App>) -> Router {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path is known, but not with this method")
         })
         .with_state(app.clone());
-    Router::new().fallback_service(tower::service_fn(move |mut request: Request| {
+    Router::new().fallback_service(tower::service_fn(move |request: Request| {
         let (inner, app) = (inner.clone(), app.clone());
-        async move {
-            if let Some(uri) = normalize(request.uri()) {
-                *request.uri_mut() = uri;
-            }
-            let answer = AssertUnwindSafe(inner.oneshot(request)).catch_unwind().await;
-            let answer = answer.unwrap_or_else(|panic| {
-                let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-                let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                Ok(ApiError::internal(&format!("a handler panicked: {said}")).into_response())
-            });
-            let Ok(answer) = answer;
-            app.metrics.requests.get_or_create(&StatusCodeLabel { code: answer.status().as_u16() }).inc();
-            Ok::<_, Infallible>(answer)
-        }
+        async move { Ok::<_, Infallible>(answer(inner, &app, request).await) }
     }))
+}
+
+/// What stands in front of every route, also of those that are none.
+async fn answer(inner: Router, app: &App, mut request: Request) -> Response {
+    if let Some(uri) = normalize(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    // The path alone: the query may carry a token.
+    let seen = tracing::enabled!(tracing::Level::DEBUG)
+        .then(|| (request.method().clone(), request.uri().path().to_owned(), Instant::now()));
+    let answer = AssertUnwindSafe(inner.oneshot(request)).catch_unwind().await;
+    let answer = match answer {
+        Ok(Ok(answer)) => answer,
+        Err(panic) => {
+            let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+            let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            ApiError::internal(&format!("a handler panicked: {said}")).into_response()
+        }
+    };
+    let code = answer.status().as_u16();
+    if let Some((method, path, started)) = seen {
+        let took_us = started.elapsed().as_micros() as u64;
+        tracing::debug!(%method, path, code, took_us, "{method} {path} was answered with {code}");
+    }
+    app.metrics.requests.get_or_create(&StatusCodeLabel { code }).inc();
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use windlass_store::blob::Blobs;
+    use windlass_store::memory::Memory;
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_in_json() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::local(folder.path()).unwrap();
+        let store = Arc::new(Memory::default());
+        let app = App::open(store, blobs, crate::Clock::System, crate::Config::default()).await.unwrap();
+        let inner: Router =
+            Router::new().route("/", axum::routing::get(async || -> Response { panic!("boom") }));
+        let request = Request::builder().uri("/").body(axum::body::Body::empty()).unwrap();
+        let answer = answer(inner, &app, request).await;
+        assert_eq!(
+            (answer.status(), &answer.headers()["content-type"]),
+            (StatusCode::INTERNAL_SERVER_ERROR, &"application/json".parse().unwrap())
+        );
+    }
 }

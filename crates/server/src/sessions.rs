@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -33,6 +33,7 @@ pub struct Session {
     instance: String,
     draining: AtomicBool,
     told_draining: AtomicBool,
+    extended_ms: AtomicI64,
     changed: Notify,
     attempts: Mutex<HashMap<Fence, Note>>,
 }
@@ -65,6 +66,7 @@ impl Sessions {
             instance: record.about.instance.clone(),
             draining: AtomicBool::new(record.is_draining),
             told_draining: AtomicBool::new(false),
+            extended_ms: AtomicI64::new(record.seen_at.as_millis()),
             changed: Notify::new(),
             attempts: Mutex::default(),
         });
@@ -137,22 +139,33 @@ impl Session {
         }
     }
 
-    /// The runner names what it holds. Returns what was handed out at least `patience` ago and never named: the
-    /// answer that told of it did not arrive, so nobody will ever run it.
-    pub fn confirm(&self, holds: &[Held], now: Timestamp, patience: Duration) -> Vec<Held> {
+    /// Its lease was extended at `now`.
+    pub fn extended(&self, now: Timestamp) {
+        self.extended_ms.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// How long ago its lease was extended.
+    pub fn since_extended(&self, now: Timestamp) -> Duration {
+        now.since(Timestamp::from_millis(self.extended_ms.load(Ordering::Relaxed)))
+    }
+
+    /// What was handed out at least `patience` ago and never named by the runner, which names everything it holds
+    /// more often than that.
+    pub fn undelivered(&self, now: Timestamp, patience: Duration) -> Vec<Held> {
+        let notes = self.attempts.lock();
+        let late = notes.values().filter(|n| !n.is_confirmed && now.since(n.handed_at) >= patience);
+        late.map(|note| note.held).collect()
+    }
+
+    /// The runner names what it holds.
+    pub fn confirm(&self, holds: &[Held]) {
         let named: HashSet<Fence> = holds.iter().map(|h| h.fence).collect();
-        let mut notes = self.attempts.lock();
-        let mut undelivered = Vec::new();
-        notes.retain(|fence, note| {
-            note.is_confirmed |= named.contains(fence);
-            let is_undelivered = !note.is_confirmed && now.since(note.handed_at) >= patience;
-            if is_undelivered {
-                undelivered.push(note.held);
-            }
+        self.attempts.lock().retain(|fence, note| {
             // What it named before and names no more has ended; its report may still be on its way.
-            !is_undelivered && (!note.is_confirmed || named.contains(fence))
+            let has_ended = note.is_confirmed && !named.contains(fence);
+            note.is_confirmed |= named.contains(fence);
+            !has_ended
         });
-        undelivered
     }
 
     /// Whether any of `news` has not been told to the runner before; it is told with the answer that is being made.
@@ -210,9 +223,11 @@ mod tests {
         let (session, patience) = (session(), Duration::from_secs(30));
         let at = Timestamp::from_secs;
         session.handed([held(1), held(2)].into_iter(), at(0));
-        assert_eq!(session.confirm(&[held(1)], at(29), patience), []);
-        assert_eq!(session.confirm(&[held(1)], at(30), patience), [held(2)]);
-        assert_eq!(session.confirm(&[held(1)], at(99), patience), []);
+        session.confirm(&[held(1)]);
+        assert_eq!(session.undelivered(at(29), patience), []);
+        assert_eq!(session.undelivered(at(30), patience), [held(2)]);
+        session.forget([held(2)].iter());
+        assert_eq!(session.undelivered(at(99), patience), []);
     }
 
     #[test]

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use serde::Serialize;
+use axum::response::Response;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
 use windlass_model::id::{CodeId, TaskId};
 use windlass_model::task::Status;
 use windlass_model::wire::BadField;
-use windlass_model::wire::tasks::TaskRef;
+use windlass_model::wire::tasks::{BulkCancelled, BulkRetried, TaskRef};
 use windlass_store::types::{Cancelled, TaskQuery};
 
 use super::filters::{self, FILTERS};
@@ -25,27 +24,6 @@ use crate::query::Query;
 /// Tasks that are read and changed in one step.
 const STEP: usize = 1000;
 
-/// Answer of `POST P/tasks/cancel`.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BulkCancelled {
-    /// `Cancelled`.
-    pub msg: &'static str,
-    /// Tasks that are cancelled now, or will be when their process is dead.
-    pub cancelled: u64,
-}
-
-/// Answer of `POST P/tasks/retry`.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BulkRetried {
-    /// `Queued up`.
-    pub msg: &'static str,
-    /// The new tasks.
-    pub tasks: Vec<TaskRef>,
-    /// Where to go on: there were more than one request may retry. Absent when all are done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<String>,
-}
-
 /// `POST P/tasks/cancel`: by the filters of the list, in the query or as a JSON object. Without a status, those that
 /// have not ended.
 pub async fn cancel(
@@ -60,7 +38,7 @@ pub async fn cancel(
         Some(wanted) => cancel_all_of(&app, wanted).await?,
         None => 0,
     };
-    Ok(json(&BulkCancelled { msg: "Cancelled", cancelled }))
+    Ok(json(&BulkCancelled { msg: "Cancelled".to_owned(), cancelled }))
 }
 
 /// `POST P/codes/{id}/cancel_all`.
@@ -102,9 +80,9 @@ pub async fn retry(
 ) -> Answer {
     let query = deliberate(query, body)?;
     let failed = [Status::Error, Status::Timeout, Status::Killed].into_iter().collect();
-    let mut retried = Vec::new();
+    let mut retried: Vec<TaskRef> = Vec::new();
     let Some(mut wanted) = filters::tasks(&app, project, &query, failed).await? else {
-        return Ok(json(&BulkRetried { msg: "Queued up", tasks: retried, cursor: None }));
+        return Ok(done(retried, None));
     };
     wanted.statuses =
         Status::ALL.into_iter().filter(|&s| wanted.statuses.contains(s) && s.is_final()).collect();
@@ -126,17 +104,17 @@ pub async fn retry(
             retried.extend(app.enqueue(project, new, Key::default()).await?);
         }
         let Some(last) = last.filter(|_| is_full) else {
-            return Ok(json(&BulkRetried { msg: "Queued up", tasks: retried, cursor: None }));
+            return Ok(done(retried, None));
         };
         if retried.len() >= most {
-            return Ok(json(&BulkRetried {
-                msg: "Queued up",
-                tasks: retried,
-                cursor: Some(last.to_string()),
-            }));
+            return Ok(done(retried, Some(last)));
         }
         wanted.before = Some(last.seq());
     }
+}
+
+fn done(tasks: Vec<TaskRef>, cursor: Option<TaskId>) -> Response {
+    json(&BulkRetried { msg: "Queued up".to_owned(), tasks, cursor: cursor.map(|c| c.to_string()) })
 }
 
 /// The filters of query and body together. Everything must be asked for with `all`, not by leaving the filters out.

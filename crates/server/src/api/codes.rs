@@ -51,7 +51,9 @@ pub async fn upload(State(app): State<Arc<App>>, InProject(project): InProject, 
 /// Whether it says how the package is started.
 fn check_launch(launch: Option<&Launch>, has_zip: bool) -> Result<(), BadField> {
     match launch {
-        None if has_zip => Err(BadField::missing("command, or runtime and file_name,")),
+        None if has_zip => {
+            Err(BadField::invalid("command", "is required, or file_name: what is to be started in the zip"))
+        }
         Some(l) if l.command.is_empty() && l.image.is_empty() && l.file_name.is_empty() && has_zip => {
             Err(BadField::missing("file_name"))
         }

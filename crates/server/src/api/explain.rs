@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use serde::Serialize;
-use utoipa::ToSchema;
 use windlass_model::id::TaskId;
 use windlass_model::task::{Status, Task};
 use windlass_model::time::Timestamp;
+use windlass_model::wire::tasks::Explanation;
 
 use super::params::Id;
 use crate::app::App;
@@ -17,19 +16,6 @@ use crate::error::{Answer, ApiError, json};
 /// How far the tasks ahead are counted.
 const COUNT_LIMIT: usize = 10_000;
 
-/// Answer of `GET explain`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Explanation {
-    /// Where the task stands.
-    #[schema(value_type = String)]
-    pub status: Status,
-    /// One word for the cause: `ended`, `running`, `cancelling`, `delayed`, `retrying`, `paused`, `concurrency`,
-    /// `no_runner`, `draining`, `busy` or `starting`.
-    pub cause: &'static str,
-    /// The cause as a sentence.
-    pub explain: String,
-}
-
 /// `GET P/tasks/{id}/explain`.
 pub async fn read(State(app): State<Arc<App>>, InProject(project): InProject, Id(id): Id<TaskId>) -> Answer {
     let task = app.task_of(project, id).await?;
@@ -38,7 +24,7 @@ pub async fn read(State(app): State<Arc<App>>, InProject(project): InProject, Id
         Status::Preparing | Status::Running => running(&app, &task).await?,
         status => ("ended", ended(&task, status)),
     };
-    Ok(json(&Explanation { status: task.state.status, cause, explain }))
+    Ok(json(&Explanation { status: task.state.status, cause: cause.to_owned(), explain }))
 }
 
 fn ended(task: &Task, status: Status) -> String {

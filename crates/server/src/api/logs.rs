@@ -25,7 +25,7 @@ use windlass_store::types::{LogBody, LogPart};
 use super::params::Id;
 use crate::app::App;
 use crate::auth::InProject;
-use crate::error::{Answer, ApiError};
+use crate::error::{Answer, ApiError, written_by_worker};
 use crate::query::Query;
 
 /// Query parameters, for the API document.
@@ -81,8 +81,7 @@ async fn text(app: &App, id: TaskId, attempt: Option<u32>, only: Option<Stream>)
     if chunks.is_empty() && !part.is_whole {
         return Err(not_yet());
     }
-    let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
-    Ok(([(header::CONTENT_TYPE, content_type)], Body::from(log::text(&chunks, only))).into_response())
+    Ok(written_by_worker("text/plain; charset=utf-8", log::text(&chunks, only)))
 }
 
 /// The chunks of a part of a log after number `after`.

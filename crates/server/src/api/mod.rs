@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod params;
 pub mod present;
 pub mod projects;
+pub mod protocol;
 pub mod queueing;
 pub mod runners;
 pub mod schedules;

@@ -67,7 +67,7 @@ impl App {
         tasks: Vec<NewTask>,
         Key(key): Key,
     ) -> Result<Vec<TaskRef>, ApiError> {
-        let n = tasks.len() as u64;
+        let mut n = tasks.len() as u64;
         let refs = match key {
             None => {
                 let refs = tasks.iter().map(|t| TaskRef { id: t.id }).collect();
@@ -75,7 +75,11 @@ impl App {
                 refs
             }
             Some(key) => {
+                let first = tasks.first().map(|t| t.id);
                 let ids = self.store.enqueue_once(project, &key, tasks).await?;
+                if ids.first().copied() != first {
+                    n = 0;
+                }
                 ids.into_iter().map(|id| TaskRef { id }).collect()
             }
         };

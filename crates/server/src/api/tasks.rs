@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
-use http::{HeaderValue, header};
+use axum::response::Response;
 use tokio::time::Instant;
 use windlass_model::id::{ProjectId, TaskId};
 use windlass_model::task::{NewTask, Stored, Task};
 use windlass_model::wire::tasks::{
-    Attempt, ProgressRequest, QueueRequest, Queued, RetryRequest, TaskList, TaskRef,
+    Attempt, AttemptList, ProgressRequest, QueueRequest, Queued, RetryRequest, TaskList, TaskRef,
 };
 use windlass_store::blob::Area;
 use windlass_store::types::{Partition, Statuses};
@@ -23,7 +21,7 @@ use super::queueing::Key;
 use crate::app::App;
 use crate::auth::{Caller, InProject};
 use crate::body::{Ignored, MaybeTypedJson, TypedJson};
-use crate::error::{Answer, ApiError, json, said};
+use crate::error::{Answer, ApiError, json, said, written_by_worker};
 use crate::query::Query;
 
 /// `POST P/tasks`.
@@ -164,13 +162,6 @@ pub async fn attempts(
     Ok(json(&AttemptList { attempts: attempts.iter().map(Attempt::present).collect() }))
 }
 
-/// Answer of `GET attempts`.
-#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
-pub struct AttemptList {
-    /// Those that have ended, first first.
-    pub attempts: Vec<Attempt>,
-}
-
 /// `GET P/tasks/{id}/result`: what the worker left, as it left it.
 pub async fn result(
     State(app): State<Arc<App>>,
@@ -185,7 +176,7 @@ pub async fn result(
         Ok(_) => "text/plain; charset=utf-8",
         Err(_) => "application/octet-stream",
     };
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], Body::from(bytes)).into_response())
+    Ok(written_by_worker(content_type, bytes))
 }
 
 impl App {

@@ -35,9 +35,6 @@ pub async fn run_once(app: &App, now: Timestamp) -> Result<Option<Timestamp>, St
         let tasks = fired.iter().zip(is_task).filter(|(fired, is_task)| **fired && *is_task).count() as u64;
         app.metrics.fired.inc_by(tasks);
         app.metrics.queued.inc_by(tasks);
-        if due.len() < BATCH {
-            return Ok(next);
-        }
     }
 }
 

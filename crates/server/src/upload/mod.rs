@@ -154,6 +154,6 @@ impl From<package::Refused> for ApiError {
             true => StatusCode::PAYLOAD_TOO_LARGE,
             false => StatusCode::BAD_REQUEST,
         };
-        ApiError::new(status, format!("file: {}", refused.why))
+        ApiError::new(status, format!("{}: {}", refused.field, refused.why))
     }
 }

@@ -13,6 +13,8 @@ use crate::config::PackageLimits;
 /// Why a zip is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
+    /// What is wrong: `file`, or `file_name`.
+    pub field: &'static str,
     /// In words, with the entry and the limit.
     pub why: String,
     /// Whether it is for its size.
@@ -21,11 +23,11 @@ pub struct Refused {
 
 impl Refused {
     fn because(why: impl Into<String>) -> Self {
-        Self { why: why.into(), is_too_large: false }
+        Self { field: "file", why: why.into(), is_too_large: false }
     }
 
     fn too_large(why: impl Into<String>) -> Self {
-        Self { why: why.into(), is_too_large: true }
+        Self { field: "file", why: why.into(), is_too_large: true }
     }
 
     /// It cannot be read back.
@@ -79,7 +81,8 @@ pub fn check(file: &File, size: u64, limits: &PackageLimits, file_name: &str) ->
         is_found |= entry.is_file() && name.trim_start_matches("./") == wanted;
     }
     if !is_found {
-        return Err(Refused::because(format!("file_name: there is no file {file_name:?} in the zip")));
+        let why = format!("there is no file {file_name:?} in the zip");
+        return Err(Refused { field: "file_name", why, is_too_large: false });
     }
     Ok(())
 }
@@ -141,7 +144,9 @@ fn claimed_entries(mut file: &File, size: u64) -> std::io::Result<Option<u64>> {
     file.seek(SeekFrom::Start(offset.min(size)))?;
     match file.read_exact(&mut long) {
         Ok(()) if long.starts_with(b"PK\x06\x06") => {
-            Ok(Some(short.max(u64::from_le_bytes(long[32..40].try_into().expect("eight bytes")))))
+            let long = u64::from_le_bytes(long[32..40].try_into().expect("eight bytes"));
+            // All ones in the short field mean: see the long one.
+            Ok(Some(if short == u64::from(u16::MAX) { long } else { short.max(long) }))
         }
         _ => Ok(Some(short)),
     }

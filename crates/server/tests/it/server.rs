@@ -22,8 +22,10 @@ use windlass_model::runner::{
 };
 use windlass_model::time::Timestamp;
 use windlass_server::{App, Clock, Config, router};
+use windlass_store::Store;
 use windlass_store::blob::Blobs;
 use windlass_store::memory::Memory;
+use windlass_store::sqlite::{Options, Sqlite};
 
 /// 2026-01-31T12:00:00.000Z.
 pub(crate) const START: Timestamp = Timestamp::from_secs(1_769_860_800);
@@ -38,6 +40,15 @@ pub(crate) struct TestServer {
     /// May act as a runner.
     pub(crate) runner_token: String,
     _folder: tempfile::TempDir,
+}
+
+/// A kind of store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Memory,
+    Sqlite,
+    /// Its file may not grow beyond so many bytes.
+    Small(u64),
 }
 
 /// An answer, read whole.
@@ -76,11 +87,25 @@ impl TestServer {
         Self::with(Config::default()).await
     }
 
-    pub(crate) async fn with(mut config: Config) -> Self {
+    pub(crate) async fn with(config: Config) -> Self {
+        // Set by whoever wants to see every test here on the embedded database.
+        let store =
+            if std::env::var_os("WINDLASS_TEST_SQLITE").is_some() { Kind::Sqlite } else { Kind::Memory };
+        Self::on(store, config).await
+    }
+
+    pub(crate) async fn on(store: Kind, mut config: Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
         config.scratch = folder.path().to_owned();
         let blobs = Blobs::local(&folder.path().join("blobs")).unwrap();
-        let store = Arc::new(Memory::default());
+        let store: Arc<dyn Store> = match store {
+            Kind::Memory => Arc::new(Memory::default()),
+            Kind::Sqlite => Arc::new(Sqlite::open(folder.path(), Options::default()).unwrap()),
+            Kind::Small(bytes) => {
+                let options = Options { max_size_bytes: Some(bytes), ..Options::default() };
+                Arc::new(Sqlite::open(folder.path(), options).unwrap())
+            }
+        };
         let app = App::open(store, blobs, Clock::manual(START), config).await.unwrap();
         let project = app.create_project("test").await.unwrap().id;
         let (admin, _) = app.create_token(None, &[Scope::Admin], "admin", None).await.unwrap();

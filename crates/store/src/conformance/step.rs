@@ -71,6 +71,8 @@ pub enum Step {
     Progress(u8, Option<u8>, bool),
     /// Tasks are cancelled.
     Cancel(Vec<u8>),
+    /// Every task ends: what waits is cancelled, what runs is reported.
+    Settle,
     /// A runner registers: instance, cluster.
     Register(u8, u8),
     /// A runner says it is there and holds every attempt from this one on.

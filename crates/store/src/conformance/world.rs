@@ -163,6 +163,15 @@ impl<'a> World<'a> {
                 tasks.extend(tasks.first().map(|task| TaskId::new(task.seq(), task.0.tag ^ 1)));
                 both!(self.cancel_unless_final(&tasks, self.now));
             }
+            Step::Settle => {
+                let tasks = self.ids.tasks.clone();
+                both!(self.cancel_unless_final(&tasks, self.now));
+                let held: Vec<Held> = std::mem::take(&mut self.held);
+                for held in held {
+                    self.held = vec![held];
+                    self.finish(&[(0, Ending::Dies, false)]).await;
+                }
+            }
             Step::Register(instance, cluster) => self.register(*instance, *cluster).await,
             Step::Heartbeat(runner, from) => self.heartbeat(*runner, *from).await,
             Step::Release(runner, at, leave) => {

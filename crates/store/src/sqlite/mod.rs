@@ -1,7 +1,7 @@
 //! The embedded store: SQLite.
 //!
 //! The status of a task is which narrow table its key is in; what it asked for is written once. One thread writes and
-//! commits in groups; readers have connections of their own. `STORAGE.md` of the design says why, with figures.
+//! commits in groups; readers have connections of their own. `examples/store_bench.rs` has the figures.
 //!
 //! | module | holds |
 //! |---|---|

@@ -86,3 +86,47 @@ pub(super) fn load(conn: &Connection) -> rusqlite::Result<Partitions> {
     }
     Ok(partitions)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_statement_on_a_partition_looks_at_all_of_it() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(include_str!("migrations/0001_tables.sql")).unwrap();
+        create(&conn, Partition(7)).unwrap();
+        let t = Tables::of(Partition(7));
+        for sql in [
+            &t.payload,
+            &t.task,
+            &t.claimed_task,
+            &t.attempts,
+            &t.result,
+            &t.tag,
+            &t.place,
+            &t.list_done,
+            &t.list_label,
+            &t.list_schedule,
+            &t.newest,
+        ] {
+            let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let unbound = plan.parameter_count();
+            (1..=unbound).for_each(|at| plan.raw_bind_parameter(at, 1).unwrap());
+            let mut rows = plan.raw_query();
+            while let Some(row) = rows.next().unwrap() {
+                let step: String = row.get(3).unwrap();
+                assert!(!step.starts_with("SCAN"), "{step} in {sql}");
+            }
+        }
+    }
+
+    #[test]
+    fn partitions_are_found_again() {
+        let conn = Connection::open_in_memory().unwrap();
+        create(&conn, Partition(20_454)).unwrap();
+        create(&conn, Partition(7)).unwrap();
+        let days: Vec<i64> = load(&conn).unwrap().keys().map(|partition| partition.0).collect();
+        assert_eq!(days, [7, 20_454]);
+    }
+}

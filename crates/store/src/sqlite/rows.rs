@@ -189,10 +189,12 @@ pub(super) fn status_number(status: Status) -> u8 {
 }
 
 /// A task from the columns of `task.sql`, and its lane; the payload is missing where the flag says so.
-pub(super) fn task(row: &Row<'_>, catalog: &Catalog) -> rusqlite::Result<(Task, usize, bool)> {
+///
+/// `None` if the catalog does not know its lane: it is older than the row, which nobody was told of then.
+pub(super) fn task(row: &Row<'_>, catalog: &Catalog) -> rusqlite::Result<Option<(Task, usize, bool)>> {
     let seq = Seq(row.get(0)?);
     let number = row.get::<_, usize>(2)?;
-    let lane = catalog.lane(number).ok_or(rusqlite::Error::IntegralValueOutOfRange(2, number as i64))?;
+    let Some(lane) = catalog.lane(number) else { return Ok(None) };
     let payload = row.get::<_, Option<Vec<u8>>>(14)?;
     let is_large = payload.is_none();
     let new = NewTask {
@@ -228,7 +230,7 @@ pub(super) fn task(row: &Row<'_>, catalog: &Catalog) -> rusqlite::Result<(Task, 
         log_size_bytes: uint(row, 27)?,
         cancel_requested: row.get(28)?,
     };
-    Ok((Task { new, state }, number, is_large))
+    Ok(Some((Task { new, state }, number, is_large)))
 }
 
 /// One running attempt, as the table `running` has it and memory keeps it.

@@ -74,8 +74,16 @@ impl Sqlite {
         let state = State::load(&conn).map_err(|e| store_error(&e))?;
         let shared = Arc::new(Shared::of(&state));
         let signals = Arc::new(Signals::default());
-        let writer =
-            Writer { conn, state, shared: shared.clone(), signals: signals.clone(), lock, is_stale: false };
+        let writer = Writer {
+            conn,
+            state,
+            shared: shared.clone(),
+            signals: signals.clone(),
+            lock,
+            level: None,
+            dir: dir.to_owned(),
+            is_stale: false,
+        };
         let (queue, requests) = mpsc::channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -129,14 +137,17 @@ fn read_with<T>(
     shared: &Shared,
     read: impl Fn(&Connection, &View) -> rusqlite::Result<T>,
 ) -> Result<T> {
-    const TRIES: usize = 3;
+    const TRIES: usize = 20;
     let mut tries = 0;
     loop {
         let view = shared.view();
         match readers.with(|conn| read(conn, &view)) {
             Ok(answer) => return Ok(answer),
-            // A partition was dropped between the look at the view and the snapshot.
-            Err(error) if tries < TRIES && error.to_string().starts_with("no such table") => tries += 1,
+            // A partition was dropped between the look at the view and the snapshot: the writer is about to say so.
+            Err(error) if tries < TRIES && error.to_string().starts_with("no such table") => {
+                tries += 1;
+                std::thread::yield_now();
+            }
             Err(error) => return Err(store_error(&error)),
         }
     }

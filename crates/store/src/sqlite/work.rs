@@ -101,12 +101,19 @@ pub(super) struct Work<'a> {
     pub(super) state: &'a mut State,
     pub(super) effects: Effects,
     durability: Durability,
+    /// What the connection is set to.
+    level: &'a mut Option<Durability>,
     has_begun: bool,
 }
 
 impl<'a> Work<'a> {
-    pub(super) fn new(conn: &'a Connection, state: &'a mut State, durability: Durability) -> Self {
-        Self { conn, state, effects: Effects::default(), durability, has_begun: false }
+    pub(super) fn new(
+        conn: &'a Connection,
+        state: &'a mut State,
+        durability: Durability,
+        level: &'a mut Option<Durability>,
+    ) -> Self {
+        Self { conn, state, effects: Effects::default(), durability, level, has_begun: false }
     }
 
     /// A statement that reads.
@@ -133,11 +140,14 @@ impl<'a> Work<'a> {
 
     fn begin(&mut self) -> rusqlite::Result<()> {
         if !self.has_begun {
-            // Between transactions only: SQLite refuses it inside of one.
-            self.conn.execute_batch(match self.durability {
-                Durability::Process => "PRAGMA synchronous=NORMAL",
-                Durability::Power => "PRAGMA synchronous=FULL",
-            })?;
+            if *self.level != Some(self.durability) {
+                // Between transactions only: SQLite refuses it inside of one.
+                self.conn.execute_batch(match self.durability {
+                    Durability::Process => "PRAGMA synchronous=NORMAL",
+                    Durability::Power => "PRAGMA synchronous=FULL",
+                })?;
+                *self.level = Some(self.durability);
+            }
             self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
             self.has_begun = true;
         }

@@ -4,6 +4,7 @@
 //! answered after the commit. There is no timer: while one group is synced to disk the next one collects, so a lone
 //! request waits for one sync only and a thousand share it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::fault::{is_callers_fault, store_error};
 use super::lock::DirectoryLock;
 use super::ops::sessions;
+use super::schema;
 use super::state::{Shared, State};
 use super::work::{Durability, Effects, Stop, Work};
 use crate::error::StoreError;
@@ -22,6 +24,9 @@ use crate::store::Result;
 pub(super) const QUEUE: usize = 4096;
 /// Rows that are written in one transaction, more or less.
 const GROUP_ROWS: usize = 20_000;
+/// Size of the log from which on it is made to start over, and after how many groups that is looked at.
+const LOG_BYTES: u64 = 128 << 20;
+const LOG_CHECK: u32 = 32;
 
 /// Something that the writer does. It may be run again when its group failed for another's fault.
 pub(super) trait Operation: Send + 'static {
@@ -127,6 +132,10 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) signals: Arc<Signals>,
     pub(super) lock: DirectoryLock,
+    /// How much the connection is set to make commits survive.
+    pub(super) level: Option<Durability>,
+    /// The data directory.
+    pub(super) dir: PathBuf,
     /// Memory is not as the database: it must be read again before anything else is done.
     pub(super) is_stale: bool,
 }
@@ -135,6 +144,7 @@ impl Writer {
     /// Serves until closed, or until nobody can ask any more.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Request>) {
         let mut closing = None;
+        let mut groups = 0u32;
         while closing.is_none() {
             let Some(Request(first)) = queue.blocking_recv() else { break };
             let mut group = Vec::new();
@@ -156,6 +166,10 @@ impl Writer {
                 }
             }
             self.serve(group);
+            groups += 1;
+            if groups.is_multiple_of(LOG_CHECK) && schema::log_bytes(&self.dir) > LOG_BYTES {
+                self.start_log_over();
+            }
         }
         queue.close();
         while let Ok(Request(kind)) = queue.try_recv() {
@@ -166,6 +180,16 @@ impl Writer {
         self.end();
         if let Some(reply) = closing {
             let _ = reply.send(());
+        }
+    }
+
+    /// Readers that never leave a gap keep the log from starting over by itself: this waits for them.
+    fn start_log_over(&self) {
+        let done = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+        match done {
+            Ok(false) => {}
+            Ok(true) => tracing::warn!("a long read keeps the log of the store from being copied back"),
+            Err(error) => tracing::warn!(error = %error, "the log of the store could not be copied back"),
         }
     }
 
@@ -206,7 +230,7 @@ impl Writer {
     ) -> std::result::Result<Effects, (Option<usize>, rusqlite::Error)> {
         let is_durable = group.iter().any(|job| job.durability() == Durability::Power);
         let durability = if is_durable { Durability::Power } else { Durability::Process };
-        let mut work = Work::new(&self.conn, &mut self.state, durability);
+        let mut work = Work::new(&self.conn, &mut self.state, durability, &mut self.level);
         for (at, job) in group.iter_mut().enumerate() {
             job.run(&mut work).map_err(|error| (Some(at), error))?;
         }
@@ -226,7 +250,7 @@ impl Writer {
 
     /// Writes what only memory has, and leaves a database without a log beside it.
     fn end(mut self) {
-        let mut work = Work::new(&self.conn, &mut self.state, Durability::Power);
+        let mut work = Work::new(&self.conn, &mut self.state, Durability::Power, &mut self.level);
         let flushed = sessions::flush(&mut work).and_then(|()| work.commit());
         let checkpointed =
             flushed.and_then(|_| self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));

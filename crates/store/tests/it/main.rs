@@ -3,3 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod conformance;
+mod damage;
+mod disk_full;
+mod group;
+mod kill;
+mod lock;
+mod signals;
+mod world;

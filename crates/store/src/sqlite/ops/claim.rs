@@ -70,8 +70,9 @@ fn take(
     let tables = work.tables(Partition::at(seq.created_at())).ok_or_else(missing)?;
     let catalog = &work.state.view.catalog;
     let mut found = work.read(&tables.claimed_task)?;
-    let ((mut task, _, is_large), has_waited) =
+    let (found, has_waited) =
         found.query_row([key.seq], |row| Ok((rows::task(row, catalog)?, row.get::<_, bool>(29)?)))?;
+    let (mut task, _, is_large) = found.ok_or_else(missing)?;
     if is_large {
         task.new.payload = reads::task::large_payload(work.conn(), &tables, seq)?;
     }

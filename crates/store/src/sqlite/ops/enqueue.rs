@@ -11,7 +11,7 @@ use crate::StoreError;
 use crate::sqlite::partition::Tables;
 use crate::sqlite::rows::{IdBytes, IdList, int, prank};
 use crate::sqlite::window::Key;
-use crate::sqlite::work::{Stop, Work};
+use crate::sqlite::work::{Durability, Stop, Work};
 use crate::sqlite::writer::Operation;
 use crate::types::Partition;
 
@@ -24,7 +24,7 @@ impl Operation for Enqueue {
     type Answer = ();
 
     fn rows(&self) -> usize {
-        self.0.len()
+        rows(&self.0)
     }
 
     fn run(&mut self, work: &mut Work<'_>) -> Result<(), Stop> {
@@ -44,7 +44,7 @@ impl Operation for EnqueueOnce {
     type Answer = Vec<TaskId>;
 
     fn rows(&self) -> usize {
-        self.tasks.len()
+        rows(&self.tasks)
     }
 
     fn run(&mut self, work: &mut Work<'_>) -> Result<Vec<TaskId>, Stop> {
@@ -62,6 +62,11 @@ impl Operation for EnqueueOnce {
         insert(work, &self.tasks)?;
         Ok(ids.0.into_iter().map(TaskId).collect())
     }
+}
+
+/// Rows that the tasks are worth: large payloads count for more, so that a group stays within a few megabytes.
+fn rows(tasks: &[NewTask]) -> usize {
+    tasks.iter().map(|task| 1 + task.payload.len() / 512).sum()
 }
 
 /// Refuses tasks whose package or revision is not there.
@@ -144,8 +149,12 @@ fn make_ready(work: &mut Work<'_>, lane: usize, key: Key) -> rusqlite::Result<()
     work.write("INSERT INTO ready(lane, prank, seq) VALUES (?1, ?2, ?3)")?
         .execute(params![lane, key.prank, key.seq])?;
     work.state.windows.push(lane, key);
-    let cluster = work.state.view.catalog.lanes()[lane].cluster.clone();
-    work.signal_ready(&cluster);
+    let lane = &work.state.view.catalog.lanes()[lane];
+    // Where the package may start nothing, nobody is woken for it: making room is a signal of its own.
+    if work.state.windows.has_room(lane.package) {
+        let cluster = lane.cluster.clone();
+        work.signal_ready(&cluster);
+    }
     Ok(())
 }
 
@@ -157,6 +166,8 @@ const STEP: usize = 5_000;
 
 impl Operation for Promote {
     type Answer = (bool, Option<Timestamp>);
+    // What a power failure undoes is as due as it was, and promoted again.
+    const DURABILITY: Durability = Durability::Process;
 
     fn run(&mut self, work: &mut Work<'_>) -> Result<Self::Answer, Stop> {
         let now = self.0.as_millis();

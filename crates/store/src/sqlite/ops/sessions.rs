@@ -4,6 +4,7 @@
 //! after a crash its lease ends at most that much too early; one that holds nothing is written when it next holds
 //! something. Closing the store writes all of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::params;
@@ -147,9 +148,12 @@ impl Operation for ListSessions {
     const DURABILITY: Durability = Durability::Process;
 
     fn run(&mut self, work: &mut Work<'_>) -> Result<Self::Answer, Stop> {
-        let sessions = work.state.sessions.values().rev();
-        let held = |id| work.state.running.values().filter(|run| run.state.runner == Some(id)).count() as u32;
-        Ok(sessions.map(|s| (s.record.clone(), held(s.record.id))).collect())
+        let mut held: HashMap<RunnerId, u32> = HashMap::new();
+        for runner in work.state.running.values().filter_map(|run| run.state.runner) {
+            *held.entry(runner).or_default() += 1;
+        }
+        let sessions = work.state.sessions.values().rev().map(|session| &session.record);
+        Ok(sessions.map(|record| (record.clone(), held.get(&record.id).copied().unwrap_or(0))).collect())
     }
 }
 

@@ -27,7 +27,8 @@ pub(in crate::sqlite) fn row(
     tables: &Tables,
     seq: Seq,
 ) -> rusqlite::Result<Option<(Task, usize, bool)>> {
-    conn.prepare_cached(&tables.task)?.query_row([seq.0], |row| rows::task(row, catalog)).optional()
+    let found = conn.prepare_cached(&tables.task)?.query_row([seq.0], |row| rows::task(row, catalog));
+    found.optional().map(Option::flatten)
 }
 
 pub(in crate::sqlite) fn large_payload(
