@@ -21,6 +21,7 @@
 //! | [`package`] | the zip that an upload carries |
 //! | [`codes`], [`tasks`], [`schedules`], [`projects`], [`runners`] | its calls, a file per thing |
 //! | [`runner_api`] | the calls of a runner |
+//! | [`logs`] | logs, whole or as they are written |
 //! | [`transport`] | how a request reaches a server: over HTTP, or by a call within the process |
 //! | [`error`] | what can go wrong, by what a caller can do about it |
 
@@ -28,6 +29,7 @@ pub mod client;
 pub mod codes;
 pub mod config;
 pub mod error;
+pub mod logs;
 mod multipart;
 pub mod package;
 pub mod projects;
@@ -35,6 +37,7 @@ mod query;
 pub mod runner_api;
 pub mod runners;
 pub mod schedules;
+mod sse;
 pub mod tasks;
 pub mod transport;
 

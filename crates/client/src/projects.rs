@@ -9,6 +9,15 @@ use windlass_model::wire::projects::{
 
 use crate::{Client, ClientError};
 
+/// Where a token is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// In the client's project.
+    Project,
+    /// In every project, and for what lies outside of them.
+    Everywhere,
+}
+
 impl Client {
     /// The projects that the token may see.
     pub async fn projects(&self) -> Result<Vec<Project>, ClientError> {
@@ -26,21 +35,35 @@ impl Client {
         self.post("/2/projects", &ProjectRequest { name: name.into() }).await
     }
 
-    /// The tokens of the project, newest first, without what makes them valid.
-    pub async fn tokens(&self) -> Result<Vec<Token>, ClientError> {
-        let list: TokenList = self.get(&self.in_project("tokens")).await?;
+    /// The tokens of the project, or those that are not limited to one, without what makes them valid.
+    pub async fn tokens(&self, reach: Reach) -> Result<Vec<Token>, ClientError> {
+        let list: TokenList = self.get(&self.tokens_path(reach)).await?;
         Ok(list.tokens)
     }
 
     /// Makes a token. The answer is the only time that it is shown.
-    pub async fn create_token(&self, request: &TokenRequest) -> Result<TokenCreated, ClientError> {
-        self.post(&self.in_project("tokens"), request).await
+    ///
+    /// # Errors
+    /// Nobody can hand out a scope that they lack, and `runner` and `admin` only with [`Reach::Everywhere`].
+    pub async fn create_token(
+        &self,
+        reach: Reach,
+        request: &TokenRequest,
+    ) -> Result<TokenCreated, ClientError> {
+        self.post(&self.tokens_path(reach), request).await
     }
 
     /// Makes a token invalid, from now on and for ever.
-    pub async fn revoke_token(&self, id: TokenId) -> Result<(), ClientError> {
-        let path = self.in_project(&format!("tokens/{id}"));
+    pub async fn revoke_token(&self, reach: Reach, id: TokenId) -> Result<(), ClientError> {
+        let path = format!("{}/{id}", self.tokens_path(reach));
         self.json::<Msg>(Method::DELETE, &path, None::<&()>).await.map(drop)
+    }
+
+    fn tokens_path(&self, reach: Reach) -> String {
+        match reach {
+            Reach::Project => self.in_project("tokens"),
+            Reach::Everywhere => "/2/tokens".to_owned(),
+        }
     }
 
     /// The server's version, as it says it. Needs no token.

@@ -12,8 +12,9 @@ impl Client {
         Ok(list.runners)
     }
 
-    /// Asks a runner to take no more tasks; those that it runs go on.
-    pub async fn drain_runner(&self, id: &str) -> Result<(), ClientError> {
-        self.post::<Msg>(&format!("/2/runners/{id}/drain"), &serde_json::json!({})).await.map(drop)
+    /// Asks a runner to take no more tasks, or to take them again; those that it runs go on.
+    pub async fn drain_runner(&self, id: &str, drain: bool) -> Result<(), ClientError> {
+        let body = serde_json::json!({ "drain": drain });
+        self.post::<Msg>(&format!("/2/runners/{id}/drain"), &body).await.map(drop)
     }
 }

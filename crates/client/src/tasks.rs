@@ -7,7 +7,10 @@ use http::Method;
 use windlass_model::id::{ScheduleId, TaskId};
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
-use windlass_model::wire::tasks::{QueueRequest, Queued, Task, TaskList, TaskRequest};
+use windlass_model::wire::tasks::{
+    Attempt, AttemptList, BulkCancelled, BulkRetried, Explanation, QueueRequest, Queued, Task, TaskList,
+    TaskRequest,
+};
 
 use crate::query::Query;
 use crate::{Client, ClientError};
@@ -45,14 +48,18 @@ impl TaskFilter {
     }
 }
 
+/// Waits before a call that may be repeated is repeated.
+const REPEAT_AFTER_MS: [u64; 4] = [100, 300, 600, 1000];
+
 /// Longest time one call waits for a task to end; below the idle limits of common proxies.
 const WAIT_PER_CALL: Duration = Duration::from_secs(25);
 
 impl Client {
     /// Queues the tasks, all or none, and returns their ids in the same order. They are kept when this returns.
     ///
-    /// With a `key`, repeating the call with the same key queues nothing twice and answers as the first time; without
-    /// one, a call that failed with [`ClientError::Unreachable`] may have queued them.
+    /// With a `key`, repeating the call with the same key queues nothing twice and answers as the first time; so a call
+    /// that broke off is repeated here, for about two seconds. Without one, a call that failed with
+    /// [`ClientError::Unreachable`] may have queued them.
     pub async fn queue(
         &self,
         tasks: Vec<TaskRequest>,
@@ -61,11 +68,23 @@ impl Client {
         let path = self.in_project("tasks");
         let request = QueueRequest { tasks: Some(tasks) };
         let json = serde_json::to_vec(&request).map_err(|e| self.unexpected(&path, e.to_string()))?;
+        let json = Bytes::from(json);
         let headers: Vec<(&str, &str)> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
-        let body = Some(("application/json", crate::transport::whole(json)));
-        let answer = self.send_with(Method::POST, &path, &headers, body).await?;
-        let queued: Queued = self.read(&path, answer).await?;
-        Ok(queued.tasks.into_iter().map(|t| t.id).collect())
+        let mut waits = if key.is_some() { REPEAT_AFTER_MS.iter() } else { [].iter() };
+        loop {
+            let attempt = async {
+                let body = Some(("application/json", crate::transport::whole(json.clone())));
+                let answer = self.send_with(Method::POST, &path, &headers, body).await?;
+                self.read::<Queued>(&path, answer).await
+            };
+            match (attempt.await, waits.next()) {
+                (Ok(queued), _) => return Ok(queued.tasks.into_iter().map(|t| t.id).collect()),
+                (Err(ClientError::Unreachable { .. } | ClientError::Busy { .. }), Some(&ms)) => {
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                }
+                (Err(e), _) => return Err(e),
+            }
+        }
     }
 
     /// A page of tasks, newest created first. `cursor` is that of the page before; none for the first.
@@ -126,6 +145,47 @@ impl Client {
         first.map(|t| t.id).ok_or_else(|| self.unexpected(&path, "no task in the answer".to_owned()))
     }
 
+    /// The attempts of the task that have ended, first first.
+    pub async fn attempts(&self, id: TaskId) -> Result<Vec<Attempt>, ClientError> {
+        let answer: AttemptList = self.get(&self.of_task(id, "/attempts")).await?;
+        Ok(answer.attempts)
+    }
+
+    /// Why the task is where it is, above all: why it is not running.
+    pub async fn explain(&self, id: TaskId) -> Result<Explanation, ClientError> {
+        self.get(&self.of_task(id, "/explain")).await
+    }
+
+    /// Cancels every task that the filter means; without a status, those that have not ended. Returns how many.
+    ///
+    /// # Errors
+    /// A filter that means every task is refused.
+    pub async fn cancel_matching(&self, filter: &TaskFilter) -> Result<u64, ClientError> {
+        let path = filter.query().on(&self.in_project("tasks/cancel"));
+        let answer: BulkCancelled = self.json(Method::POST, &path, None::<&()>).await?;
+        Ok(answer.cancelled)
+    }
+
+    /// Queues a new task like each that the filter means; without a status, like those that failed. Returns the new
+    /// ids.
+    ///
+    /// # Errors
+    /// A filter that means every task is refused. After any other error, some may have been queued.
+    pub async fn retry_matching(&self, filter: &TaskFilter) -> Result<Vec<TaskId>, ClientError> {
+        let mut ids = Vec::new();
+        let mut cursor = None;
+        loop {
+            let query = filter.query().with_some("cursor", cursor.as_deref());
+            let path = query.on(&self.in_project("tasks/retry"));
+            let answer: BulkRetried = self.json(Method::POST, &path, None::<&()>).await?;
+            ids.extend(answer.tasks.into_iter().map(|t| t.id));
+            match answer.cursor {
+                Some(next) => cursor = Some(next),
+                None => return Ok(ids),
+            }
+        }
+    }
+
     pub(crate) fn of_task(&self, id: TaskId, rest: &str) -> String {
         self.in_project(&format!("tasks/{id}{rest}"))
     }
@@ -134,6 +194,42 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Breaks off after having taken the first request, then answers; keeps the keys it was shown.
+    struct Flaky(std::sync::Mutex<Vec<String>>);
+
+    #[async_trait::async_trait]
+    impl crate::transport::Transport for Flaky {
+        async fn send(
+            &self,
+            request: http::Request<crate::transport::Body>,
+        ) -> Result<http::Response<crate::transport::Body>, crate::transport::BoxError> {
+            let key = request.headers().get("idempotency-key").map(|k| k.to_str().unwrap().to_owned());
+            let mut keys = self.0.lock().unwrap();
+            keys.push(key.unwrap_or_default());
+            if keys.len() == 1 {
+                return Err("connection reset".into());
+            }
+            let answer = r#"{"msg":"Queued up","tasks":[{"id":"000000000000000000000001"}]}"#;
+            Ok(http::Response::new(crate::transport::whole(answer)))
+        }
+
+        fn url(&self) -> &str {
+            "flaky"
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_broke_off_is_repeated_with_its_key_only() {
+        let task = TaskRequest { code_name: "w".into(), ..TaskRequest::default() };
+        let flaky = std::sync::Arc::new(Flaky(std::sync::Mutex::default()));
+        let client = Client::new(flaky.clone(), "t", "p");
+        assert_eq!(client.queue(vec![task.clone()], Some("k")).await.unwrap().len(), 1);
+        assert_eq!(*flaky.0.lock().unwrap(), ["k", "k"]);
+        flaky.0.lock().unwrap().clear();
+        let unknown = client.queue(vec![task], None).await.unwrap_err();
+        assert!(matches!(unknown, ClientError::Unreachable { .. }), "{unknown}");
+    }
 
     #[test]
     fn a_filter_becomes_the_query_that_the_api_knows() {

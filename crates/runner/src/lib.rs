@@ -1,1 +1,42 @@
-//! Under construction.
+//! The runner: claims tasks from a server and executes them.
+//!
+//! It knows no database and holds no credential but its token: it talks to a server through the client only.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`config`] | settings |
+//! | [`runner`], `session` | the whole: sessions with a server; claims, reports, heartbeats |
+//! | `slots` | how many processes run at once |
+//! | `run` | the way of one attempt: package, plan, directory, process, report |
+//! | [`plan`] | what to start for a task: a pure function |
+//! | `package`, [`unpack`] | packages, by hash, unpacked under strict rules |
+//! | `workdir` | the directory of an attempt |
+//! | [`spawner`], `supervise` | starting processes; following one to its end |
+//! | [`capture`], `logs` | output as bounded, numbered chunks; its way to the server |
+//! | [`isolation`], [`doctor`] | what is isolated and what is missing |
+//! | [`local`] | one package, once, without a server |
+
+pub mod capture;
+pub mod config;
+pub mod doctor;
+mod host;
+mod instance;
+pub mod isolation;
+pub mod local;
+mod logs;
+mod package;
+pub mod plan;
+mod programs;
+mod run;
+pub mod runner;
+mod session;
+mod slots;
+pub mod spawner;
+mod supervise;
+pub mod unpack;
+mod workdir;
+
+pub use config::{Limits, PackageLimits, RunnerConfig, SpawnerCommand};
+pub use doctor::{Check, State, doctor};
+pub use local::{LocalEnd, LocalRun, run_local};
+pub use runner::{Runner, StartError};

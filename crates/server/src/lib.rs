@@ -1,1 +1,42 @@
-//! Under construction.
+//! The Windlass server: the IronWorker v2 API, the runner protocol, and the loops that keep time.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`app`] | what every request shares: store, blobs, clock, ids, caches |
+//! | [`mod@router`] | every route, once, with its method, path, access and entry in the API document |
+//! | [`route`], [`openapi`] | what a route is, and the document made of them |
+//! | [`auth`], [`tokens`], [`attempt_token`] | who asks, and whether they may |
+//! | [`body`], [`query`], [`path`], [`error`] | reading what clients really send; answering in one form |
+//! | [`upload`] | code packages: multipart, the zip and what is checked of it |
+//! | [`api`] | the handlers, a file per thing |
+//! | [`finish`], [`sessions`] | the server's side of a runner's session |
+//! | [`loops`] | scheduler, promoter, rescuer, pruner: each a `run_once(now)` and a wait for the next deadline |
+//! | [`mod@serve`] | sockets, slow clients, and a stop that loses nothing |
+
+pub mod api;
+pub mod app;
+pub mod attempt_token;
+pub mod auth;
+pub mod body;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod finish;
+pub mod ids;
+pub mod loops;
+pub mod metrics;
+pub mod openapi;
+pub mod path;
+pub mod query;
+pub mod route;
+pub mod router;
+pub mod serve;
+pub mod sessions;
+pub mod tokens;
+pub mod upload;
+
+pub use app::App;
+pub use clock::Clock;
+pub use config::Config;
+pub use router::router;
+pub use serve::serve;

@@ -7,13 +7,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::TryStreamExt as _;
-use object_store::{ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, path::Path as Key};
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::{
+    MultipartUpload, ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, path::Path as Key,
+};
 use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use windlass_model::code::BlobRef;
 
 use crate::error::StoreError;
 use crate::types::Partition;
+
+/// Size of the pieces in which large blobs are written: the least that S3 takes is 5 MiB.
+pub const PART_BYTES: usize = 8 * 1024 * 1024;
 
 /// Where a blob belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +60,51 @@ impl Blobs {
         Ok(blob)
     }
 
+    /// Keeps what `content` yields under the hash and length that the caller has found it to have; durable after
+    /// `Ok`. Never holds more than [`PART_BYTES`] of it in memory.
+    pub async fn put_stream(
+        &self,
+        area: Area,
+        blob: &BlobRef,
+        content: &mut (impl AsyncRead + Unpin + Send),
+    ) -> Result<(), StoreError> {
+        let key = key(area, &blob.sha256);
+        if self.store.head(&key).await.is_ok_and(|meta| meta.size == blob.size_bytes) {
+            return Ok(());
+        }
+        if blob.size_bytes <= PART_BYTES as u64 {
+            let mut whole = Vec::with_capacity(blob.size_bytes as usize);
+            content.read_to_end(&mut whole).await.map_err(|e| unread(&e))?;
+            self.store.put(&key, whole.into()).await.map_err(|e| failed(&e))?;
+            return Ok(());
+        }
+        let mut upload = self.store.put_multipart(&key).await.map_err(|e| failed(&e))?;
+        match send_parts(upload.as_mut(), content).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                // Its pieces would stay until somebody cleans up; that this fails as well changes nothing.
+                let _ = upload.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The length and the content of the blob, piece by piece; `None` if it is not there.
+    pub async fn stream(
+        &self,
+        area: Area,
+        sha256: &str,
+    ) -> Result<Option<(u64, BoxStream<'static, Result<Bytes, StoreError>>)>, StoreError> {
+        match self.store.get(&key(area, sha256)).await {
+            Ok(found) => {
+                let size = found.meta.size;
+                Ok(Some((size, found.into_stream().map_err(|e| failed(&e)).boxed())))
+            }
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(failed(&e)),
+        }
+    }
+
     /// The content of the blob; `None` if it is not there.
     pub async fn get(&self, area: Area, sha256: &str) -> Result<Option<Bytes>, StoreError> {
         match self.store.get(&key(area, sha256)).await {
@@ -79,6 +131,25 @@ impl Blobs {
     }
 }
 
+async fn send_parts(
+    upload: &mut dyn MultipartUpload,
+    content: &mut (impl AsyncRead + Unpin + Send),
+) -> Result<(), StoreError> {
+    loop {
+        let mut part = Vec::with_capacity(PART_BYTES);
+        content.take(PART_BYTES as u64).read_to_end(&mut part).await.map_err(|e| unread(&e))?;
+        if part.is_empty() {
+            upload.complete().await.map_err(|e| failed(&e))?;
+            return Ok(());
+        }
+        upload.put_part(part.into()).await.map_err(|e| failed(&e))?;
+    }
+}
+
+fn unread(error: &std::io::Error) -> StoreError {
+    StoreError::Unavailable(format!("the content to keep cannot be read: {error}"))
+}
+
 fn key(area: Area, sha256: &str) -> Key {
     match area {
         Area::Packages => Key::from_iter(["packages", sha256]),
@@ -100,6 +171,22 @@ fn failed(error: &object_store::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn large_blobs_go_through_in_pieces() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::local(folder.path()).unwrap();
+        for size in [0, 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES + 7] {
+            let content: Vec<u8> = (0..size).map(|n| n as u8).collect();
+            let blob =
+                BlobRef { sha256: hex::encode(Sha256::digest(&content)), size_bytes: content.len() as u64 };
+            blobs.put_stream(Area::Packages, &blob, &mut content.as_slice()).await.unwrap();
+            let (length, pieces) = blobs.stream(Area::Packages, &blob.sha256).await.unwrap().unwrap();
+            let pieces: Vec<Bytes> = pieces.try_collect().await.unwrap();
+            assert_eq!((length, pieces.concat()), (blob.size_bytes, content));
+        }
+        assert!(blobs.stream(Area::Packages, "0").await.unwrap().is_none());
+    }
 
     #[tokio::test]
     async fn a_blob_is_found_by_its_hash_until_its_day_is_dropped() {

@@ -17,10 +17,12 @@ pub enum StoreError {
     Full,
 
     /// Another process has the data directory open.
-    #[error("{path} is in use by another Windlass process; stop it, or choose another directory with --data")]
+    #[error("{path} is in use by another Windlass process{}; stop it, or choose another directory with --data", in_brackets(*.pid))]
     InUse {
         /// The data directory.
         path: PathBuf,
+        /// The other process, as far as it could be found out.
+        pid: Option<u32>,
     },
 
     /// The data directory cannot be used.
@@ -47,4 +49,8 @@ pub enum StoreError {
     /// A limit on the number of things was reached.
     #[error("{0}")]
     LimitReached(String),
+}
+
+fn in_brackets(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
 }

@@ -51,7 +51,9 @@ impl Number {
         match self.get(field)? {
             None => Ok(None),
             Some(n) if n < 0.0 => Err(BadField::invalid(field, format!("must not be negative, is {n}"))),
-            Some(n) if n > f64::from(u32::MAX) => Err(BadField::invalid(field, format!("is too large: {n}"))),
+            Some(n) if n > f64::from(u32::MAX) => {
+                Err(BadField::invalid(field, format!("is too large: {n:e}")))
+            }
             Some(n) => Ok(Some(n.ceil() as u32)),
         }
     }

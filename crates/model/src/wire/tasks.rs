@@ -492,17 +492,32 @@ pub struct Explanation {
     /// Where the task stands.
     #[schema(value_type = String)]
     pub status: Status,
-    /// One sentence with the true cause.
-    pub explanation: String,
+    /// One word for the cause: `ended`, `running`, `cancelling`, `delayed`, `retrying`, `paused`, `concurrency`,
+    /// `no_runner`, `draining`, `busy` or `starting`.
+    pub cause: String,
+    /// The cause as a sentence.
+    pub explain: String,
 }
 
-/// Answer of a bulk cancel or retry.
+/// Answer of `POST tasks/cancel`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct BulkDone {
-    /// `Cancelled` or `Queued up`.
+pub struct BulkCancelled {
+    /// `Cancelled`.
     pub msg: String,
-    /// Tasks that it was done to.
-    pub count: u64,
+    /// Tasks that are cancelled now, or will be when their process is dead.
+    pub cancelled: u64,
+}
+
+/// Answer of `POST tasks/retry`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BulkRetried {
+    /// `Queued up`.
+    pub msg: String,
+    /// The new tasks.
+    pub tasks: Vec<TaskRef>,
+    /// Where to go on, where there were more than one request may retry: pass it as `cursor`. Absent when all are done.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cursor: Option<String>,
 }
 
 #[cfg(test)]
@@ -534,7 +549,7 @@ mod tests {
             problem(r#"{"code_name":"w","timeout":"soon"}"#),
             r#"timeout: must be a number, not "soon""#
         );
-        assert_eq!(problem(r#"{"code_name":"w","delay":1e12}"#), "delay: is too large: 1000000000000");
+        assert_eq!(problem(r#"{"code_name":"w","delay":1e12}"#), "delay: is too large: 1e12");
         assert_eq!(problem(r#"{"code_name":"w","delay":-1}"#), "delay: must not be negative, is -1");
         assert_eq!(problem(r#"{"code_name":{}}"#), "code_name: must be a string, not an object");
         let body: QueueRequest = serde_json::from_str(r#"{"tasks":[{"code_name":"w"},{}]}"#).unwrap();

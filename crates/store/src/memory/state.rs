@@ -371,6 +371,9 @@ impl State {
     }
 
     fn follow(&mut self, seq: Seq, verdict: Verdict, losses: u32, now: Timestamp, signals: &Signals) {
+        if let Some(row) = self.tasks.get_mut(&seq) {
+            row.task.state.losses += losses;
+        }
         match verdict {
             Verdict::Final { status, msg, error_class } => {
                 self.end(seq, status, msg, error_class, now, signals);
@@ -383,7 +386,6 @@ impl State {
                 state.run_at = run_at;
                 state.updated_at = now;
                 state.msg = msg;
-                state.losses += losses;
                 state.retries += u32::from(why == Again::Retry);
                 signals.task_changed(row.task.new.id);
                 signals.deadline_moved();
@@ -408,6 +410,7 @@ impl State {
         row.place = Place::Done;
         let state = &mut row.task.state;
         state.status = status;
+        state.cancel_requested = false;
         state.msg = msg.unwrap_or_else(|| std::mem::take(&mut state.msg));
         state.error_class = error_class;
         state.ended_at = Some(now);

@@ -1,0 +1,21 @@
+//! The commands, a file each, named as people type them.
+
+pub(crate) mod cancel;
+pub(crate) mod codes;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod doctor;
+pub(crate) mod logs;
+pub(crate) mod project;
+pub(crate) mod queue;
+pub(crate) mod retry;
+pub(crate) mod run;
+pub(crate) mod runner;
+pub(crate) mod runners;
+pub(crate) mod schedule;
+pub(crate) mod serve;
+pub(crate) mod task;
+pub(crate) mod tasks;
+pub(crate) mod token;
+pub(crate) mod up;
+pub(crate) mod upload;

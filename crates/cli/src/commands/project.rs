@@ -1,0 +1,80 @@
+//! `windlass project`.
+
+use clap::{Args, Subcommand};
+
+use crate::connection::Connection;
+use crate::failure::{Doing as _, Failure};
+use crate::output::table::Table;
+use crate::output::when;
+
+/// Creates and lists projects, which own workers, tasks and schedules.
+#[derive(Args, Debug)]
+pub(crate) struct Project {
+    #[command(subcommand)]
+    action: Option<Action>,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// Create a project, and print its id
+    Create(Create),
+    /// List the projects that the token may see
+    List(List),
+}
+
+#[derive(Args, Debug)]
+struct Create {
+    /// What people will call it
+    name: String,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Args, Debug)]
+struct List {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Project {
+    pub(crate) async fn run(self) -> Result<u8, Failure> {
+        match self.action {
+            None => list(&self.connection).await,
+            Some(Action::List(args)) => list(&args.connection).await,
+            Some(Action::Create(args)) => create(args).await,
+        }
+    }
+}
+
+async fn create(args: Create) -> Result<u8, Failure> {
+    let (client, output) = (args.connection.client_without_project()?, args.connection.output());
+    let project =
+        client.create_project(&args.name).await.doing(format_args!("create project {}", args.name))?;
+    if output.json {
+        output.json(&project)?;
+    } else {
+        output.line(&project.id.to_string())?;
+    }
+    Ok(0)
+}
+
+async fn list(connection: &Connection) -> Result<u8, Failure> {
+    let (client, output) = (connection.client_without_project()?, connection.output());
+    let projects = client.projects().await.doing("list projects")?;
+    if output.json {
+        output.json(&serde_json::json!({ "projects": projects }))?;
+        return Ok(0);
+    }
+    let now = when::now();
+    let mut table = Table::new(&["ID", "NAME", "CREATED", "TASKS"]);
+    for p in projects {
+        let created = when::relative(p.created_at, now);
+        table.row([p.id.to_string(), p.name, created, p.task_count.to_string()]);
+    }
+    table.print(output, "no projects")?;
+    Ok(0)
+}

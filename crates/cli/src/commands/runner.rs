@@ -1,0 +1,104 @@
+//! `windlass runner`.
+
+use clap::Args;
+use windlass_client::Client;
+use windlass_client::config::{Choice, Config};
+use windlass_runner::{Limits, PackageLimits, Runner as Running, RunnerConfig, SpawnerCommand};
+
+use super::serve::block_on;
+use crate::connection;
+use crate::failure::{Doing as _, Failure};
+use crate::host::{logging, stop};
+use crate::output::Output;
+use crate::settings::{SettingFlags, Settings};
+
+/// Starts a runner that takes tasks from a server, on this machine or another one. Needs a token with the scope
+/// `runner`: `windlass token create --everywhere --scope runner`.
+#[derive(Args, Debug)]
+pub(crate) struct Runner {
+    /// The server, such as <https://windlass.example> [default: from iron.json and IRON_* variables]
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+
+    /// The runner's token; rather set IRON_TOKEN, which others on this machine cannot see
+    #[arg(long)]
+    token: Option<String>,
+
+    #[command(flatten)]
+    runner: RunnerFlags,
+
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+/// What every command that starts a runner has.
+#[derive(Args, Debug)]
+pub(super) struct RunnerFlags {
+    /// Tasks to run at once [default: as many as there are processors]
+    #[arg(long, value_name = "N")]
+    slots: Option<u32>,
+
+    /// Take the tasks that are queued for this cluster [default: default]
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+}
+
+impl RunnerFlags {
+    /// As settings with the names of their flags.
+    pub(super) fn more(&self) -> Vec<(&'static str, Option<String>, &'static str)> {
+        vec![
+            ("runner.slots", self.slots.map(|n| n.to_string()), "--slots"),
+            ("runner.cluster", self.cluster.clone(), "--cluster"),
+        ]
+    }
+}
+
+impl Runner {
+    pub(crate) fn run(self) -> Result<u8, Failure> {
+        let layers = self.settings.layers(|name| std::env::var(name).ok(), &self.runner.more())?;
+        let settings = Settings::new(&layers)?;
+        logging::start(&settings)?;
+        let choice = Choice { token: self.token, url: self.server, ..Choice::default() };
+        let client = Config::load(&connection::sources(), &choice)?.client_without_project()?;
+        block_on(async {
+            let stop = stop::on_signal()?;
+            let url = client.url().to_owned();
+            let runner = start(&settings, client)?;
+            let slots = settings.runner.slots;
+            let ready = format!(
+                "windlass runner ready: {slots} slots for {url} (work in {})",
+                settings.runner.work.display()
+            );
+            Output::new(false).line(&ready)?;
+            stop.cancelled().await;
+            runner.shutdown();
+            runner.wait().await;
+            Ok(0)
+        })
+    }
+}
+
+/// A runner that calls through `client`.
+pub(super) fn start(settings: &Settings, client: Client) -> Result<Running, Failure> {
+    let own = &settings.runner;
+    let config = RunnerConfig {
+        name: own.name.clone(),
+        cluster: own.cluster.clone(),
+        slots: own.slots as usize,
+        labels: own.labels.clone(),
+        work_dir: own.work.clone(),
+        limits: Limits {
+            log_bytes: usize::try_from(own.log_cap).unwrap_or(usize::MAX),
+            result_bytes: settings.result_bytes,
+            grace: own.kill_grace,
+        },
+        packages: PackageLimits { package_bytes: settings.unpacked_bytes, ..PackageLimits::default() },
+        drain: own.drain_limit,
+        api_url: own.api_url.clone(),
+        spawner: SpawnerCommand::own().doing("find the windlass program")?,
+    };
+    Running::start(config, client).map_err(|e| {
+        Failure::new(e)
+            .fix("choose another work directory with --set runner.work=DIR, or stop the runner that has it")
+    })
+}

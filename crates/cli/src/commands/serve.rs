@@ -1,0 +1,55 @@
+//! `windlass serve`.
+
+use clap::Args;
+
+use crate::failure::Failure;
+use crate::host::{logging, server, stop};
+use crate::settings::{SettingFlags, Settings};
+
+/// Starts a server without a runner: tasks wait until `windlass runner` is started somewhere. Prints one line when it
+/// is ready. SIGTERM and SIGINT stop it without losing anything; a second one stops it at once.
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(super) flags: ServerFlags,
+}
+
+/// What every command that starts a server has.
+#[derive(Args, Debug)]
+pub(super) struct ServerFlags {
+    /// Where to serve the API; port 0 takes any free port [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+impl ServerFlags {
+    /// The settings in effect, with `more` flags of the command (setting, value, name of the flag).
+    pub(super) fn settings(&self, more: &[(&str, Option<String>, &str)]) -> Result<Settings, Failure> {
+        let mut flags = vec![("listen", self.listen.clone(), "--listen")];
+        flags.extend(more.iter().cloned());
+        let layers = self.settings.layers(|name| std::env::var(name).ok(), &flags)?;
+        Ok(Settings::new(&layers)?)
+    }
+}
+
+/// Runs a server or runner to its end, on as many threads as there are processors.
+pub(super) fn block_on(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("windlass").build()?.block_on(work)
+}
+
+impl Serve {
+    pub(crate) fn run(self) -> Result<u8, Failure> {
+        let settings = self.flags.settings(&[])?;
+        logging::start(&settings)?;
+        block_on(async {
+            let stop = stop::on_signal()?;
+            let server = server::prepare(&settings).await?;
+            server::announce(&server.url, &settings.data)?;
+            windlass_server::serve(server.listener, server.app, stop.cancelled_owned()).await;
+            Ok(0)
+        })
+    }
+}

@@ -1,0 +1,15 @@
+//! What this binary also is, so that one file is enough: the runner's spawner and the example's workers.
+
+use std::process::ExitCode;
+
+/// Becomes what the hidden commands `spawner` and `outcast coordinator|zone` name; none: the command line is for people.
+pub(crate) fn run() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let command = arguments.next()?;
+    match (command.to_str()?, arguments.next().as_ref().and_then(|a| a.to_str())) {
+        ("spawner", _) => Some(windlass_runner::spawner::main()),
+        ("outcast", Some("coordinator")) => Some(outcast::coordinator::main()),
+        ("outcast", Some("zone")) => Some(outcast::zone::main()),
+        _ => None,
+    }
+}

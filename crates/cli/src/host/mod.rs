@@ -1,0 +1,15 @@
+//! Running a server, a runner, or both, in this process.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`server`] | from a data directory to a server that listens |
+//! | [`credentials`] | the first project and token, and `iron.json` |
+//! | [`in_process`] | the runner's way to a server in the same process |
+//! | [`stop`] | signals |
+//! | [`logging`] | where logs go |
+
+pub(crate) mod credentials;
+pub(crate) mod in_process;
+pub(crate) mod logging;
+pub(crate) mod server;
+pub(crate) mod stop;

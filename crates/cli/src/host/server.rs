@@ -1,0 +1,107 @@
+//! From a data directory to a server that listens.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use windlass_model::wire::projects::IronJson;
+use windlass_server::config::{HttpLimits, PackageLimits};
+use windlass_server::{App, Clock, Config};
+use windlass_store::StoreError;
+use windlass_store::blob::Blobs;
+use windlass_store::sqlite::{Options, Sqlite};
+use windlass_store::types::Retention;
+
+use super::credentials;
+use crate::failure::{Doing as _, Failure};
+use crate::output::Output;
+use crate::settings::Settings;
+
+/// A server that has everything but its loops and its first request.
+pub(crate) struct Prepared {
+    /// The server.
+    pub(crate) app: Arc<App>,
+    /// Its socket; whoever connects already waits.
+    pub(crate) listener: TcpListener,
+    /// Where a client on this machine reaches it.
+    pub(crate) url: String,
+    /// What clients on this machine use.
+    pub(crate) credentials: IronJson,
+}
+
+/// Takes the address and the data directory, and makes what the first start makes.
+pub(crate) async fn prepare(settings: &Settings) -> Result<Prepared, Failure> {
+    let listener = bind(&settings.listen).await?;
+    let address = listener.local_addr()?;
+    make_private(&settings.data)
+        .doing(format_args!("make the data directory {}", settings.data.display()))?;
+    let store = Sqlite::open(&settings.data, Options::default())?;
+    let blobs = Blobs::local(&settings.data.join("blobs"))?;
+    let scratch = settings.data.join("uploads");
+    clear(&scratch).doing(format_args!("clear {}", scratch.display()))?;
+    let config = Config {
+        limits: settings.limits,
+        packages: PackageLimits {
+            zip_bytes: settings.zip_bytes,
+            unpacked_bytes: settings.unpacked_bytes,
+            entries: settings.entries,
+            ..PackageLimits::default()
+        },
+        http: HttpLimits {
+            body_bytes: settings.body_bytes,
+            connections: settings.connections,
+            stop_timeout: settings.stop_limit,
+            ..HttpLimits::default()
+        },
+        retention: Retention { tasks: settings.retention, ..Retention::default() },
+        lease_ttl: settings.lease_ttl,
+        heartbeat_every: settings.heartbeat,
+        result_bytes: settings.result_bytes,
+        scratch,
+        ..Config::default()
+    };
+    let app = App::open(Arc::new(store), blobs, Clock::System, config).await?;
+    let credentials = credentials::ensure(&app, &settings.data, address).await?;
+    let url = format!("http://{}", SocketAddr::new(credentials::reachable(address.ip()), address.port()));
+    Ok(Prepared { app, listener, url, credentials })
+}
+
+/// Makes the folder for its owner alone; one that is there is left as it is.
+fn make_private(folder: &Path) -> Result<(), Failure> {
+    Ok(std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?)
+}
+
+/// The one line that scripts wait for.
+pub(crate) fn announce(url: &str, data: &Path) -> Result<(), Failure> {
+    Output::new(false).line(&format!("windlass ready at {url} (data in {})", data.display()))
+}
+
+async fn bind(listen: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(listen).await.map_err(|e| {
+        let fix = match e.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "stop whoever has it, or choose another with --listen, such as 127.0.0.1:0"
+            }
+            std::io::ErrorKind::PermissionDenied => "choose a port above 1023 with --listen",
+            _ => "name an address of this machine with --listen, such as 127.0.0.1:8080",
+        };
+        Failure::new(format_args!("listen on {listen}: {e}")).fix(fix)
+    })
+}
+
+/// What an upload that a crash cut off left behind is of no use.
+fn clear(folder: &Path) -> Result<(), Failure> {
+    match std::fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e.into()),
+        _ => {}
+    }
+    Ok(std::fs::create_dir_all(folder)?)
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Failure::new(error)
+    }
+}

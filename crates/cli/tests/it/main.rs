@@ -1,0 +1,12 @@
+//! The shipped binary as a real process: port 0, a data directory of its own, loopback.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod apart;
+mod clients;
+mod crash;
+mod settings;
+mod start;
+mod stop;
+mod tasks;
+mod windlass;

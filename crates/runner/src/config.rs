@@ -1,0 +1,99 @@
+//! Settings of a runner.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How the spawner process is started: the program must call [`crate::spawner::main`] before anything else.
+#[derive(Clone, Debug)]
+pub struct SpawnerCommand {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+}
+
+impl SpawnerCommand {
+    /// The running program with the hidden subcommand `spawner`.
+    pub fn own() -> std::io::Result<Self> {
+        // The name that the kernel keeps works also after the file was replaced by a newer one.
+        let own = PathBuf::from("/proc/self/exe");
+        let program = if own.exists() { own } else { std::env::current_exe()? };
+        Ok(Self { program, args: vec!["spawner".to_owned()] })
+    }
+}
+
+/// What one attempt may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of output that are kept: three quarters from its start, the rest from its end.
+    pub log_bytes: usize,
+    /// Bytes of the result.
+    pub result_bytes: usize,
+    /// Time between asking an attempt to end and ending it.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { log_bytes: 4 * 1024 * 1024, result_bytes: 1024 * 1024, grace: Duration::from_secs(5) }
+    }
+}
+
+/// What the packages on a runner may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackageLimits {
+    /// Bytes of one package, unpacked.
+    pub package_bytes: u64,
+    /// Bytes that unpacked packages may take before those that are not in use are dropped, least recently used first.
+    pub cache_bytes: u64,
+}
+
+impl Default for PackageLimits {
+    fn default() -> Self {
+        Self { package_bytes: 1 << 30, cache_bytes: 8 << 30 }
+    }
+}
+
+/// Settings of a runner.
+#[derive(Clone, Debug)]
+pub struct RunnerConfig {
+    /// What people call it.
+    pub name: String,
+    /// The tasks it takes.
+    pub cluster: String,
+    /// Tasks it runs at once.
+    pub slots: usize,
+    /// Free text, `key=value` by habit.
+    pub labels: Vec<String>,
+    /// Where it keeps packages and the directories of attempts. One runner at a time.
+    pub work_dir: PathBuf,
+    /// What one attempt may take.
+    pub limits: Limits,
+    /// What the packages may take.
+    pub packages: PackageLimits,
+    /// How long running attempts may go on after the runner was told to stop; then they are given back.
+    pub drain: Duration,
+    /// Where workers reach the API, `http://host:port`. None: where the runner itself reaches it.
+    pub api_url: Option<String>,
+    /// How its spawner is started.
+    pub spawner: SpawnerCommand,
+}
+
+impl RunnerConfig {
+    /// Settings for a runner that works in `work_dir`: the host's name, the cluster `default`, a slot per core.
+    pub fn new(work_dir: impl Into<PathBuf>) -> std::io::Result<Self> {
+        let name = nix::unistd::gethostname()?.to_string_lossy().into_owned();
+        Ok(Self {
+            name,
+            cluster: "default".to_owned(),
+            slots: std::thread::available_parallelism().map_or(1, usize::from),
+            labels: Vec::new(),
+            work_dir: work_dir.into(),
+            limits: Limits::default(),
+            packages: PackageLimits::default(),
+            drain: Duration::from_secs(30),
+            api_url: None,
+            spawner: SpawnerCommand::own()?,
+        })
+    }
+}

@@ -1,0 +1,159 @@
+//! What this host can run and how it can isolate, found out without changing anything.
+
+use std::fs;
+use std::path::Path;
+
+use crate::isolation;
+use crate::programs::{INTERPRETERS, find, host_path};
+use crate::spawner::sys;
+
+/// One property of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What was looked at.
+    pub property: String,
+    /// Whether it is as it should be.
+    pub state: State,
+    /// What was found.
+    pub found: String,
+    /// What to change, if anything.
+    pub advice: Option<String>,
+}
+
+/// Whether a property is as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is.
+    Good,
+    /// Some packages will not run, or there is less isolation.
+    Lacking,
+    /// The runner will not work.
+    Bad,
+}
+
+/// Free space below which a runner is likely to run out of it.
+const LITTLE_SPACE: u64 = 1 << 30;
+
+/// Looks at the host of a runner that works in `work_dir`.
+pub fn doctor(work_dir: &Path) -> Vec<Check> {
+    let mut checks = vec![
+        isolation_level(),
+        cgroups(),
+        user_namespaces(),
+        landlock(),
+        seccomp(),
+        strays(),
+        space(work_dir),
+    ];
+    checks.extend(INTERPRETERS.into_iter().chain(["go"]).map(interpreter));
+    checks
+}
+
+fn check(property: &str, state: State, found: impl Into<String>, advice: Option<&str>) -> Check {
+    Check { property: property.to_owned(), state, found: found.into(), advice: advice.map(str::to_owned) }
+}
+
+fn isolation_level() -> Check {
+    let isolation = isolation::current();
+    let found = format!("level `{}`; missing: {}", isolation.level, isolation.missing.join("; "));
+    check("isolation", State::Lacking, found, Some("run only code that you trust with this host"))
+}
+
+fn interpreter(name: &str) -> Check {
+    let path = host_path();
+    match (find(name, &path), find("python3", &path)) {
+        (Some(program), _) => check(name, State::Good, program.display().to_string(), None),
+        (None, Some(python3)) if name == "python" => {
+            let found = format!("{}, which workers also find as `python`", python3.display());
+            check(name, State::Good, found, None)
+        }
+        _ if name == "sh" => {
+            check(name, State::Bad, "not on PATH", Some("install a shell: every command is run by it"))
+        }
+        _ => {
+            let advice = format!("install it if packages with the runtime `{name}` are to run here");
+            check(name, State::Lacking, "not on PATH", Some(&advice))
+        }
+    }
+}
+
+fn cgroups() -> Check {
+    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").ok();
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let has_v1 = mounts.lines().any(|line| line.split(' ').nth(2) == Some("cgroup"));
+    match controllers {
+        Some(list) if list.contains("memory") => {
+            check("cgroups", State::Good, format!("version 2: {}", list.trim()), None)
+        }
+        _ if has_v1 => check("cgroups", State::Good, "version 1", None),
+        _ => check(
+            "cgroups",
+            State::Lacking,
+            "none",
+            Some("mount cgroup v2, so that memory and processor can be limited"),
+        ),
+    }
+}
+
+fn user_namespaces() -> Check {
+    let number = |file: &str| fs::read_to_string(file).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let most = number("/proc/sys/user/max_user_namespaces").unwrap_or(0);
+    let is_allowed = number("/proc/sys/kernel/unprivileged_userns_clone") != Some(0);
+    if most > 0 && is_allowed && Path::new("/proc/self/ns/user").exists() {
+        check("user namespaces", State::Good, "allowed", None)
+    } else {
+        let advice = "set user.max_user_namespaces above 0 and kernel.unprivileged_userns_clone to 1";
+        check("user namespaces", State::Lacking, "not allowed", Some(advice))
+    }
+}
+
+fn landlock() -> Check {
+    match sys::landlock_version() {
+        Some(version) => check("landlock", State::Good, format!("version {version}"), None),
+        None => check(
+            "landlock",
+            State::Lacking,
+            "not in this kernel",
+            Some("enable it with lsm=landlock,… at boot"),
+        ),
+    }
+}
+
+fn seccomp() -> Check {
+    match fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail") {
+        Ok(actions) if actions.contains("errno") => check("seccomp", State::Good, "available", None),
+        _ => check(
+            "seccomp",
+            State::Lacking,
+            "not in this kernel",
+            Some("use a kernel with CONFIG_SECCOMP_FILTER"),
+        ),
+    }
+}
+
+fn strays() -> Check {
+    if Path::new("/proc/thread-self/children").exists() {
+        check("stray processes", State::Good, "found and ended", None)
+    } else {
+        let advice = "use a kernel with CONFIG_PROC_CHILDREN: a task's daemons may outlive it";
+        check("stray processes", State::Lacking, "not found", Some(advice))
+    }
+}
+
+fn space(work_dir: &Path) -> Check {
+    // The nearest folder that is there: the work directory may not have been made yet.
+    let there = work_dir.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let property = format!("free space in {}", there.display());
+    match nix::sys::statvfs::statvfs(there) {
+        Ok(stat) => {
+            let free = stat.blocks_available() * stat.fragment_size();
+            let found = format!("{} MiB", free >> 20);
+            let advice = "packages and tasks need room; free some or choose another work directory";
+            match free {
+                0..LITTLE_SPACE => check(&property, State::Lacking, found, Some(advice)),
+                _ => check(&property, State::Good, found, None),
+            }
+        }
+        Err(error) => check(&property, State::Bad, error.to_string(), Some("choose another work directory")),
+    }
+}

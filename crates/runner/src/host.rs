@@ -1,0 +1,121 @@
+//! What all attempts of a runner share.
+
+use std::path::PathBuf;
+
+use tracing::warn;
+use windlass_model::runner::Isolation;
+
+use crate::config::{Limits, RunnerConfig, SpawnerCommand};
+use crate::isolation;
+use crate::package::Packages;
+use crate::plan::{ApiAddress, Place, Plan, Program};
+use crate::programs::{Programs, host_path};
+use crate::spawner::{Child, Order, SpawnError, Spawner, handle};
+use crate::workdir::{self, WorkDir};
+
+/// Variables of the host that tasks get: language, time zone, certificates. Nothing else of it is passed on.
+const HOST_VARIABLES: [&str; 9] = [
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LC_COLLATE",
+    "LC_TIME",
+    "TZ",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+/// What all attempts of a runner share.
+pub(crate) struct Host {
+    pub(crate) limits: Limits,
+    pub(crate) isolation: Isolation,
+    spawner: Spawner,
+    programs: Programs,
+    attempts: PathBuf,
+    variables: Vec<(String, String)>,
+    api: ApiAddress,
+}
+
+/// Why a program was not started.
+#[derive(Debug)]
+pub(crate) enum NotStarted {
+    /// The host lacks it.
+    NoProgram(String),
+    /// We could not.
+    Spawn(SpawnError),
+}
+
+impl Host {
+    /// Takes over `config.work_dir`: what a killed runner left running or lying there is ended and removed.
+    pub(crate) fn open(config: &RunnerConfig, api_url: &str) -> std::io::Result<Self> {
+        Self::in_dir(&config.work_dir, config.limits, config.spawner.clone(), api_url)
+    }
+
+    /// The same from its parts.
+    pub(crate) fn in_dir(
+        work_dir: &std::path::Path,
+        limits: Limits,
+        spawner: SpawnerCommand,
+        api_url: &str,
+    ) -> std::io::Result<Self> {
+        std::fs::create_dir_all(work_dir)?;
+        let work_dir = work_dir.canonicalize()?;
+        if work_dir.to_str().is_none() {
+            return Err(std::io::Error::other("the path of the work directory must be UTF-8"));
+        }
+        let attempts = work_dir.join("attempts");
+        handle::kill_leftovers(&attempts);
+        workdir::sweep(&attempts)?;
+        let api = ApiAddress::parse(api_url)
+            .ok_or_else(|| std::io::Error::other(format!("`{api_url}` is no URL of a server")))?;
+        Ok(Self {
+            limits,
+            isolation: isolation::current(),
+            spawner: Spawner::new(spawner, attempts.clone()),
+            programs: Programs::new(&work_dir.join("shims"), &host_path())?,
+            attempts,
+            variables: HOST_VARIABLES
+                .into_iter()
+                .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
+                .collect(),
+            api,
+        })
+    }
+
+    /// The directory of an attempt with this name.
+    pub(crate) fn attempt_dir(&self, name: &str) -> PathBuf {
+        self.attempts.join(name)
+    }
+
+    /// What a plan for an attempt in `task_dir` needs to know.
+    pub(crate) fn place<'a>(&'a self, task_dir: &'a str) -> Place<'a> {
+        Place { task_dir, path: self.programs.path(), host_env: &self.variables, api: &self.api }
+    }
+
+    /// Starts what the plan says, in `dir`.
+    pub(crate) async fn start(&self, plan: &Plan, dir: &WorkDir) -> Result<Child, NotStarted> {
+        let program = match &plan.program {
+            Program::Package(path) => path.clone(),
+            Program::Host(name) => self.programs.find(name).ok_or_else(|| {
+                NotStarted::NoProgram(format!("the interpreter `{name}` is not installed on this runner"))
+            })?,
+        };
+        let env: Vec<String> = plan.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let cwd = dir.path().to_string_lossy();
+        let mark = format!("TASK_DIR={cwd}/");
+        let order = Order { program: &program, argv: &plan.argv, env: &env, cwd: &cwd, mark: &mark };
+        self.spawner.spawn(&order).await.map_err(NotStarted::Spawn)
+    }
+
+    /// Looks after what an attempt leaves behind.
+    pub(crate) fn clear(&self, dir: WorkDir, packages: Option<&Packages>) {
+        if dir.has_changed_package()
+            && let Some(packages) = packages
+        {
+            warn!("a task changed a file of its package; the package is fetched anew");
+            packages.discard(dir.package());
+        }
+        drop(dir);
+    }
+}

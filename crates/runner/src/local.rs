@@ -1,0 +1,186 @@
+//! One package, once, here: the way to develop a worker, without a server.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use windlass_model::bytes::Bytes;
+use windlass_model::code::Launch;
+use windlass_model::exit::{Exit, Usage};
+use windlass_model::id::{CodeId, ProjectId, RevisionId, Seq, TaskId};
+use windlass_model::lease::Fence;
+use windlass_model::log::Stream;
+use windlass_model::runner::{Assignment, RevisionSpec};
+
+use crate::config::{Limits, PackageLimits, SpawnerCommand};
+use crate::host::{Host, NotStarted};
+use crate::package::Package;
+use crate::plan::plan;
+use crate::run::{Stop, failed_start, now};
+use crate::supervise::{Command, Ended, Output, supervise};
+use crate::unpack::UnpackError;
+use crate::workdir::WorkDir;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct LocalRun {
+    /// A zip, or a folder as it would be zipped.
+    pub package: PathBuf,
+    /// Name of the package.
+    pub code_name: String,
+    /// How it is started.
+    pub launch: Launch,
+    /// What the worker gets.
+    pub payload: Vec<u8>,
+    /// Given to the worker as a file.
+    pub config: Option<String>,
+    /// Environment of the worker.
+    pub env_vars: BTreeMap<String, String>,
+    /// Longest time it may run.
+    pub timeout: Duration,
+    /// Where the worker reaches the API, and with what token and project; none: the variables lead nowhere.
+    pub api: Option<(String, String, Option<ProjectId>)>,
+    /// How the spawner is started.
+    pub spawner: SpawnerCommand,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalEnd {
+    /// How it ended.
+    pub exit: Exit,
+    /// What it used.
+    pub usage: Usage,
+    /// What it left as its result.
+    pub result: Option<Vec<u8>>,
+    /// What its owner should know beside that.
+    pub notes: Vec<String>,
+}
+
+/// Runs a package as a runner would, and hands each piece of output to `output` as it is read. `cancel`, once true,
+/// ends it as a cancel does.
+///
+/// Everything it needs is in a directory of its own under the system's temporary directory, and gone afterwards.
+pub async fn run_local(
+    run: LocalRun,
+    mut cancel: watch::Receiver<bool>,
+    output: impl FnMut(Stream, &[u8]) + Send,
+) -> io::Result<LocalEnd> {
+    let folder = tempfile::Builder::new().prefix("windlass-run-").tempdir()?;
+    let limits = Limits::default();
+    let (api_url, token, project) =
+        run.api.clone().unwrap_or_else(|| ("http://127.0.0.1:0".to_owned(), String::new(), None));
+    let host = Host::in_dir(folder.path(), limits, run.spawner.clone(), &api_url)?;
+    let not_started = |why: String| LocalEnd {
+        exit: Exit::NotStarted(why),
+        usage: Usage::default(),
+        result: None,
+        notes: Vec::new(),
+    };
+
+    let package = match open(&run.package, &folder.path().join("package")) {
+        Ok(package) => Arc::new(package),
+        Err(UnpackError::Unusable(why)) => return Ok(not_started(why)),
+        Err(UnpackError::Io(error)) => return Err(error),
+    };
+    let (task, revision) = as_task(run, token, project);
+    let path = host.attempt_dir("local");
+    let place = path.to_string_lossy();
+    let mut plan = match plan(&task, &revision, &*package, &host.place(&place), now()) {
+        Ok(plan) => plan,
+        Err(why) => return Ok(not_started(why)),
+    };
+    let dir = WorkDir::create(path.clone(), package, &mut plan).await?;
+    let child = match host.start(&plan, &dir).await {
+        Ok(child) => child,
+        Err(NotStarted::NoProgram(why)) => return Ok(not_started(why)),
+        Err(NotStarted::Spawn(error)) => return Err(io::Error::other(error)),
+    };
+
+    let (commands, mut told) = watch::channel(Command::Run);
+    let mut pass = Pass(output);
+    let process = supervise(child, plan.timeout, limits.grace, &mut told, &mut pass);
+    tokio::pin!(process);
+    let mut may_cancel = true;
+    let ended = loop {
+        tokio::select! {
+            ended = &mut process => break ended,
+            changed = cancel.wait_for(|cancel| *cancel), if may_cancel => {
+                may_cancel = false;
+                if changed.is_ok() {
+                    commands.send_replace(Command::Cancel);
+                }
+            }
+        }
+    };
+    let mut notes = Vec::new();
+    let result = dir.result(limits.result_bytes).unwrap_or_else(|why| {
+        notes.push(why);
+        None
+    });
+    host.clear(dir, None);
+    match ended {
+        Ended::Exited(exit, usage) => Ok(LocalEnd { exit, usage, result, notes }),
+        Ended::Failed(step, errno) => match failed_start(step, errno, &plan) {
+            Stop::NotStarted(why) => Ok(not_started(why)),
+            Stop::Ours(why) => Err(io::Error::other(why)),
+            Stop::Told(_) => Err(io::ErrorKind::Interrupted.into()),
+        },
+        Ended::SpawnerLost => Err(io::Error::other("the spawner died")),
+        Ended::Stopped(_) => Err(io::ErrorKind::Interrupted.into()),
+    }
+}
+
+fn open(package: &Path, unpacked: &Path) -> Result<Package, UnpackError> {
+    if package.is_dir() {
+        Ok(Package::in_folder(package)?)
+    } else {
+        Package::unpack(package, unpacked, PackageLimits::default().package_bytes)
+    }
+}
+
+fn as_task(run: LocalRun, token: String, project: Option<ProjectId>) -> (Assignment, RevisionSpec) {
+    let seq = Seq::at(now());
+    let revision = RevisionSpec {
+        id: RevisionId::new(seq, 0),
+        code: CodeId::new(seq, 0),
+        code_name: run.code_name,
+        rev: 1,
+        package: None,
+        launch: run.launch,
+        config: run.config,
+        env_vars: run.env_vars,
+    };
+    let task = Assignment {
+        task: TaskId::new(seq, 0),
+        fence: Fence(0),
+        attempt: 1,
+        project: project.unwrap_or_else(|| ProjectId::new(seq, 0)),
+        revision: revision.id,
+        schedule: None,
+        payload: Bytes(run.payload),
+        timeout_s: u32::try_from(run.timeout.as_secs()).unwrap_or(u32::MAX),
+        token,
+    };
+    (task, revision)
+}
+
+struct Pass<F>(F);
+
+impl<F: FnMut(Stream, &[u8]) + Send> Output for Pass<F> {
+    fn write(&mut self, stream: Stream, _: u32, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            (self.0)(stream, bytes);
+        }
+    }
+
+    fn flush_at(&self) -> Option<Instant> {
+        None
+    }
+
+    fn flush(&mut self) {}
+}

@@ -1,0 +1,320 @@
+//! Packages on this host: downloaded and unpacked once, kept by the hash of their zip, never changed.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use futures::StreamExt as _;
+use http_body_util::BodyExt as _;
+use sha2::{Digest as _, Sha256};
+use tracing::{info, warn};
+use windlass_client::Client;
+use windlass_model::code::BlobRef;
+
+use crate::config::PackageLimits;
+use crate::plan::Files;
+use crate::unpack::{UnpackError, Unpacked, unpack};
+
+/// Unusable packages that are remembered, so that each of a thousand tasks does not download one again.
+const REMEMBERED: usize = 1_000;
+
+/// Names in a message about a file that is not there.
+const NAMES_SHOWN: usize = 8;
+
+/// Why a package is not there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PackageError {
+    /// It breaks a rule: the task's failure.
+    #[error("{0}")]
+    Unusable(String),
+    /// It could not be downloaded or written: ours.
+    #[error("cannot fetch package {sha256}: {reason}")]
+    Unavailable {
+        /// Which.
+        sha256: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An unpacked package. It stays where it is as long as somebody holds it.
+#[derive(Debug)]
+pub(crate) struct Package {
+    folder: PathBuf,
+    files: Vec<Unpacked>,
+    size_bytes: u64,
+}
+
+impl Package {
+    /// Unpacks the zip at `zip` into the new folder `folder`.
+    pub(crate) fn unpack(zip: &Path, folder: &Path, limit_bytes: u64) -> Result<Self, UnpackError> {
+        let files = unpack(fs::File::open(zip)?, folder, limit_bytes)?;
+        Ok(Self::of(folder.to_owned(), files))
+    }
+
+    /// The package that is the folder `folder` as it is.
+    pub(crate) fn in_folder(folder: &Path) -> std::io::Result<Self> {
+        let mut files = Vec::new();
+        list(folder, "", &mut files)?;
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self::of(folder.to_owned(), files))
+    }
+
+    /// A package without a file.
+    pub(crate) fn empty() -> Self {
+        Self::of(PathBuf::new(), Vec::new())
+    }
+
+    fn of(folder: PathBuf, files: Vec<Unpacked>) -> Self {
+        let size_bytes = files.iter().map(|file| file.size_bytes).sum();
+        Self { folder, files, size_bytes }
+    }
+
+    /// Where it is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its files, in the order of their names.
+    pub(crate) fn files(&self) -> &[Unpacked] {
+        &self.files
+    }
+}
+
+impl Files for Package {
+    fn is_executable(&self, name: &str) -> Option<bool> {
+        let at = self.files.binary_search_by(|file| file.name.as_str().cmp(name)).ok()?;
+        Some(self.files[at].is_executable)
+    }
+
+    fn some_names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.files.iter().take(NAMES_SHOWN).map(|file| file.name.clone()).collect();
+        if self.files.len() > NAMES_SHOWN {
+            names.push(format!("… ({} files)", self.files.len()));
+        }
+        names
+    }
+}
+
+fn list(folder: &Path, prefix: &str, files: &mut Vec<Unpacked>) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let meta = fs::metadata(entry.path())?;
+        if meta.is_dir() {
+            list(&entry.path(), &format!("{name}/"), files)?;
+        } else if meta.is_file() {
+            let is_executable = meta.permissions().mode() & 0o111 != 0;
+            files.push(Unpacked { name, size_bytes: meta.len(), is_executable });
+        }
+    }
+    Ok(())
+}
+
+/// Keeps packages in a folder, up to a size; what is in use is never dropped.
+#[derive(Debug)]
+pub(crate) struct Packages {
+    folder: PathBuf,
+    limits: PackageLimits,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    by_hash: HashMap<String, Entry>,
+    uses: u64,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    /// Held while the package is being fetched; what came of it.
+    state: Arc<tokio::sync::Mutex<Option<Fetched>>>,
+    /// The same once it is there, to be had without waiting.
+    package: Option<Arc<Package>>,
+    last_use: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Fetched {
+    There(Arc<Package>),
+    Unusable(String),
+}
+
+impl Packages {
+    /// The packages in `folder`. What a killed runner left half done there is removed, and so is everything if the
+    /// host was started since: unpacking does not wait for the disk, so a power failure may have left holes.
+    pub(crate) fn open(folder: PathBuf, limits: PackageLimits) -> std::io::Result<Self> {
+        fs::create_dir_all(&folder)?;
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let is_same_boot = fs::read_to_string(folder.join("boot_id")).is_ok_and(|known| known == boot);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_package = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
+            if name == "boot_id" {
+            } else if is_same_boot && is_package {
+                let used = entry.metadata()?.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                found.push((used, name));
+            } else {
+                remove(&entry.path());
+            }
+        }
+        fs::write(folder.join("boot_id"), boot)?;
+        found.sort();
+        let mut entries = Entries::default();
+        for (_, name) in found {
+            let package = Arc::new(Package::in_folder(&folder.join(&name))?);
+            entries.uses += 1;
+            let state = Arc::new(tokio::sync::Mutex::new(Some(Fetched::There(package.clone()))));
+            entries.by_hash.insert(name, Entry { state, package: Some(package), last_use: entries.uses });
+        }
+        Ok(Self { folder, limits, entries: Mutex::new(entries) })
+    }
+
+    /// The package `blob`, from `client` if it is not here. However many ask for it at once, it is fetched once.
+    pub(crate) async fn get(&self, blob: &BlobRef, client: &Client) -> Result<Arc<Package>, PackageError> {
+        let state = {
+            let mut entries = self.lock();
+            entries.uses += 1;
+            let now = entries.uses;
+            let entry = entries.by_hash.entry(blob.sha256.clone()).or_default();
+            entry.last_use = now;
+            match &entry.package {
+                Some(package) => return Ok(package.clone()),
+                None => entry.state.clone(),
+            }
+        };
+        let mut state = state.lock().await;
+        let fetched = match state.clone() {
+            Some(fetched) => fetched,
+            None => {
+                let fetched = self.fetch(blob, client).await?;
+                *state = Some(fetched.clone());
+                fetched
+            }
+        };
+        match fetched {
+            Fetched::There(package) => {
+                if let Some(entry) = self.lock().by_hash.get_mut(&blob.sha256) {
+                    entry.package = Some(package.clone());
+                }
+                self.evict();
+                Ok(package)
+            }
+            Fetched::Unusable(why) => Err(PackageError::Unusable(why)),
+        }
+    }
+
+    /// Drops a package that is no longer what was unpacked. Who holds it goes on with what there is.
+    pub(crate) fn discard(&self, package: &Package) {
+        let Some(name) = package.folder.file_name().and_then(|name| name.to_str()) else { return };
+        if self.lock().by_hash.remove(name).is_some() {
+            self.remove_soon(name);
+        }
+    }
+
+    async fn fetch(&self, blob: &BlobRef, client: &Client) -> Result<Fetched, PackageError> {
+        let unavailable = |reason: String| PackageError::Unavailable { sha256: blob.sha256.clone(), reason };
+        if blob.sha256.len() != 64 || !blob.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(unavailable("the server names no SHA-256".to_owned()));
+        }
+        let half_done = tempfile::Builder::new()
+            .prefix("tmp-")
+            .tempdir_in(&self.folder)
+            .map_err(|e| unavailable(e.to_string()))?;
+        let zip = half_done.path().join("package.zip");
+        if !download(client, blob, &zip).await.map_err(unavailable)? {
+            return Err(PackageError::Unusable("the server no longer has the package".to_owned()));
+        }
+        let (target, limit) = (self.folder.join(&blob.sha256), self.limits.package_bytes);
+        let unpacked = tokio::task::spawn_blocking(move || {
+            let folder = half_done.path().join("files");
+            let mut package = Package::unpack(&zip, &folder, limit)?;
+            fs::rename(&folder, &target)?;
+            package.folder = target;
+            Ok(package)
+        });
+        match unpacked.await.map_err(|e| unavailable(e.to_string()))? {
+            Ok(package) => {
+                info!("unpacked package {} of {} files", blob.sha256, package.files.len());
+                Ok(Fetched::There(Arc::new(package)))
+            }
+            Err(UnpackError::Unusable(why)) => Ok(Fetched::Unusable(UnpackError::Unusable(why).to_string())),
+            Err(UnpackError::Io(e)) => Err(unavailable(e.to_string())),
+        }
+    }
+
+    /// Drops what was not used for longest until the rest fits.
+    fn evict(&self) {
+        let mut entries = self.lock();
+        let mut total: u64 =
+            entries.by_hash.values().filter_map(|e| Some(e.package.as_ref()?.size_bytes)).sum();
+        while total > self.limits.cache_bytes || entries.by_hash.len() > REMEMBERED {
+            // Three hold what nobody uses: the entry twice, and nobody else may be asking.
+            let idle = entries.by_hash.iter().filter(|(_, entry)| match &entry.package {
+                Some(package) => Arc::strong_count(package) == 2 && Arc::strong_count(&entry.state) == 1,
+                None => Arc::strong_count(&entry.state) == 1,
+            });
+            let Some(name) = idle.min_by_key(|(_, e)| e.last_use).map(|(name, _)| name.clone()) else {
+                return;
+            };
+            if let Some(package) = entries.by_hash.remove(&name).and_then(|entry| entry.package) {
+                total -= package.size_bytes;
+                self.remove_soon(&name);
+            }
+        }
+    }
+
+    /// Takes the folder out of the way at once, so that it may be fetched anew, and removes it behind our back.
+    fn remove_soon(&self, name: &str) {
+        static REMOVALS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let n = REMOVALS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let trash = self.folder.join(format!("trash-{}-{n}", std::process::id()));
+        match fs::rename(self.folder.join(name), &trash) {
+            Ok(()) => drop(tokio::task::spawn_blocking(move || remove(&trash))),
+            Err(error) => warn!("cannot drop package {name}: {error}"),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Downloads the zip to `path`. After `Ok(true)` its bytes are those that the hash names; `Ok(false)`: there is none.
+async fn download(client: &Client, blob: &BlobRef, path: &Path) -> Result<bool, String> {
+    let mut body = match client.runner_package(&blob.sha256).await {
+        Ok(answer) => answer.into_body().into_data_stream(),
+        Err(error) if error.status() == Some(404) => return Ok(false),
+        Err(error) => return Err(error.to_string()),
+    };
+    let mut file = fs::File::create_new(path).map_err(|e| e.to_string())?;
+    let (mut hash, mut size) = (Sha256::new(), 0);
+    while let Some(bytes) = body.next().await {
+        let bytes = bytes.map_err(|e| e.to_string())?;
+        size += bytes.len() as u64;
+        if size > blob.size_bytes {
+            break;
+        }
+        hash.update(&bytes);
+        file.write_all(&bytes).map_err(|e| e.to_string())?;
+    }
+    if size == blob.size_bytes && hex::encode(hash.finalize()) == blob.sha256 {
+        Ok(true)
+    } else {
+        Err("the server sent something else".to_owned())
+    }
+}
+
+/// Removes a file, or a folder with all that is in it.
+fn remove(path: &Path) {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    if let Err(error) = removed {
+        warn!("cannot remove {}: {error}", path.display());
+    }
+}

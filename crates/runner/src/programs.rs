@@ -1,0 +1,92 @@
+//! The interpreters of this host.
+
+use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Interpreters that a package may name, as programs.
+pub(crate) const INTERPRETERS: [&str; 8] = ["sh", "ruby", "python", "php", "node", "perl", "java", "mono"];
+
+/// Finds programs on this host's PATH, with `python` there also where the host has only `python3`.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    path: String,
+    found: Mutex<HashMap<String, String>>,
+}
+
+impl Programs {
+    /// Makes the folder `shims` that comes before `host_path` in what workers search.
+    pub(crate) fn new(shims: &Path, host_path: &str) -> std::io::Result<Self> {
+        std::fs::create_dir_all(shims)?;
+        let shim = shims.join("python");
+        // The host may have got another interpreter since the link was made.
+        let _ = std::fs::remove_file(&shim);
+        if find("python", host_path).is_none()
+            && let Some(python3) = find("python3", host_path)
+        {
+            std::os::unix::fs::symlink(python3, shim)?;
+        }
+        let path = format!("{}:{host_path}", shims.display());
+        Ok(Self { path, found: Mutex::default() })
+    }
+
+    /// What workers search for programs, after their own folder.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Path of the program `name`. Looks anew for one that was missing or has gone.
+    pub(crate) fn find(&self, name: &str) -> Option<String> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = found.get(name).filter(|path| is_program(Path::new(path))) {
+            return Some(path.clone());
+        }
+        let path = find(name, &self.path)?.into_os_string().into_string().ok()?;
+        found.insert(name.to_owned(), path.clone());
+        Some(path)
+    }
+}
+
+/// The PATH of this process, or what a system without one has.
+pub(crate) fn host_path() -> String {
+    let usual = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    std::env::var("PATH").ok().filter(|path| !path.is_empty()).unwrap_or_else(|| usual.to_owned())
+}
+
+/// The first program `name` in the absolute folders of `path`.
+pub(crate) fn find(name: &str, path: &str) -> Option<PathBuf> {
+    let folders = path.split(':').filter(|folder| folder.starts_with('/'));
+    folders.map(|folder| Path::new(folder).join(name)).find(|program| is_program(program))
+}
+
+fn is_program(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn python_is_there_where_only_python3_is() {
+        let host = tempfile::tempdir().unwrap();
+        let program = |name: &str| {
+            let path = host.path().join(name);
+            std::fs::write(&path, "").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        let host_path = host.path().to_str().unwrap();
+        let shims = host.path().join("shims");
+        let programs = Programs::new(&shims, host_path).unwrap();
+        assert_eq!(programs.find("python"), None);
+        let python3 = program("python3");
+        let programs = Programs::new(&shims, host_path).unwrap();
+        assert_eq!(programs.find("python").unwrap(), shims.join("python").to_str().unwrap());
+        assert_eq!(std::fs::read_link(shims.join("python")).unwrap(), python3);
+        let python = program("python");
+        let programs = Programs::new(&shims, host_path).unwrap();
+        assert_eq!(programs.find("python").unwrap(), python.to_str().unwrap());
+    }
+}

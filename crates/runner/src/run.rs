@@ -1,0 +1,245 @@
+//! The way of one attempt through the runner.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::warn;
+use windlass_client::Client;
+use windlass_model::bytes::Bytes;
+use windlass_model::code::BlobRef;
+use windlass_model::exit::{Exit, Usage};
+use windlass_model::runner::{Assignment, Held, Report, RevisionSpec};
+use windlass_model::time::Timestamp;
+
+use crate::host::{Host, NotStarted};
+use crate::logs::{LiveLog, Logs};
+use crate::package::{Package, PackageError, Packages};
+use crate::plan::{Plan, Program, plan};
+use crate::slots::Slot;
+use crate::spawner::Step;
+use crate::supervise::{Command, Ended, supervise};
+use crate::workdir::WorkDir;
+
+/// Time that a slot rests after we could not do our part.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest time a task that was claimed ahead waits for a slot, ready to start, before it is given back.
+pub(crate) const SLOT_LIMIT: Duration = Duration::from_millis(200);
+
+/// Times a download is tried, and the time between two.
+const DOWNLOADS: (u32, Duration) = (3, Duration::from_millis(300));
+
+/// An attempt that was handed to us.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) task: Assignment,
+    pub(crate) revision: Arc<RevisionSpec>,
+}
+
+impl Job {
+    /// The attempt's name in the protocol.
+    pub(crate) fn held(&self) -> Held {
+        Held { task: self.task.task, fence: self.task.fence }
+    }
+}
+
+/// What became of an attempt.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It ended: to be reported.
+    Report(Box<Report>),
+    /// It did not, for reasons that are not its own: to be given back.
+    GiveBack,
+    /// It is no longer ours: not a word.
+    Abandoned,
+}
+
+/// What the pipeline works with.
+pub(crate) struct Bench {
+    pub(crate) host: Arc<Host>,
+    pub(crate) packages: Arc<Packages>,
+    pub(crate) client: Client,
+    pub(crate) logs: Logs,
+}
+
+/// Runs one attempt: package, plan, directory, slot, process, report. What does not need the slot is done outside of
+/// it, so that the next process can start meanwhile.
+pub(crate) async fn run(
+    bench: &Bench,
+    job: &Job,
+    slot: &mut Slot,
+    mut commands: watch::Receiver<Command>,
+) -> Outcome {
+    let started = Instant::now();
+    match attempt(bench, job, slot, &mut commands).await {
+        Ok(report) => Outcome::Report(Box::new(report)),
+        Err(Stop::NotStarted(why)) => {
+            let usage = Usage { wall_ms: started.elapsed().as_millis() as u64, ..Usage::default() };
+            Outcome::Report(Box::new(report(bench, job, Exit::NotStarted(why), usage)))
+        }
+        Err(Stop::Told(Command::Cancel)) => {
+            Outcome::Report(Box::new(report(bench, job, Exit::Cancelled, Usage::default())))
+        }
+        Err(Stop::Told(Command::Abandon)) => Outcome::Abandoned,
+        Err(Stop::Told(Command::GiveBack | Command::Run)) => Outcome::GiveBack,
+        Err(Stop::Ours(why)) => {
+            warn!(task.id = %job.task.task, attempt = job.task.attempt, "cannot run task {}: {why}", job.task.task);
+            // Whatever is wrong may still be so: claiming and giving back must not become a busy loop.
+            let rest = async {
+                slot.take().await;
+                sleep(PAUSE).await;
+            };
+            tokio::select! {
+                () = rest => {}
+                _ = told(&mut commands) => {}
+            }
+            slot.free();
+            let is_lost = *commands.borrow() == Command::Abandon;
+            if is_lost { Outcome::Abandoned } else { Outcome::GiveBack }
+        }
+    }
+}
+
+/// Resolves once the attempt must not simply run.
+async fn told(commands: &mut watch::Receiver<Command>) -> Command {
+    let command = commands.wait_for(|command| *command != Command::Run).await.map(|command| *command);
+    match command {
+        Ok(command) => command,
+        // The session is gone, and with it whoever could tell us; it ends us, too.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Why an attempt did not come to an end of its own.
+pub(crate) enum Stop {
+    /// It cannot be started, which its package is to blame for.
+    NotStarted(String),
+    /// It must not go on here.
+    Told(Command),
+    /// We could not do our part.
+    Ours(String),
+}
+
+async fn attempt(
+    bench: &Bench,
+    job: &Job,
+    slot: &mut Slot,
+    commands: &mut watch::Receiver<Command>,
+) -> Result<Report, Stop> {
+    let host = &bench.host;
+    let package = package(bench, job, commands).await?;
+
+    let path = host.attempt_dir(&job.task.fence.0.to_string());
+    let place = path.to_string_lossy();
+    let mut plan =
+        plan(&job.task, &job.revision, &*package, &host.place(&place), now()).map_err(Stop::NotStarted)?;
+    let dir = WorkDir::create(path.clone(), package, &mut plan).await;
+    let dir = dir.map_err(|e| Stop::Ours(format!("cannot fill its directory: {e}")))?;
+
+    tokio::select! {
+        biased;
+        command = told(commands) => return Err(Stop::Told(command)),
+        taken = timeout(SLOT_LIMIT, slot.take()) => {
+            taken.map_err(|_| Stop::Told(Command::GiveBack))?;
+        }
+    }
+    let child = host.start(&plan, &dir).await.map_err(|failure| match failure {
+        NotStarted::NoProgram(why) => Stop::NotStarted(why),
+        NotStarted::Spawn(error) => Stop::Ours(error.to_string()),
+    })?;
+    let started = Instant::now();
+    let mut log = LiveLog::new(job.held(), bench.logs.clone(), host.limits.log_bytes);
+    let ended = supervise(child, plan.timeout, host.limits.grace, commands, &mut log).await;
+    slot.free();
+
+    let mut notes = Vec::new();
+    let result = dir.result(host.limits.result_bytes).unwrap_or_else(|why| {
+        notes.push(why);
+        None
+    });
+    let captured = log.finish(started.elapsed().as_millis() as u32, &notes).await;
+    host.clear(dir, Some(&bench.packages));
+
+    let (exit, usage) = match ended {
+        Ended::Exited(exit, usage) => (exit, usage),
+        Ended::Failed(step, errno) => return Err(failed_start(step, errno, &plan)),
+        Ended::SpawnerLost => return Err(Stop::Ours("the spawner died".to_owned())),
+        Ended::Stopped(command) => return Err(Stop::Told(command)),
+    };
+    Ok(Report {
+        log: captured.chunks,
+        stderr_tail: Bytes(captured.stderr_tail),
+        result: result.map(Bytes),
+        ..report(bench, job, exit, usage)
+    })
+}
+
+/// The package, unless the attempt is to end before it is there.
+async fn package(
+    bench: &Bench,
+    job: &Job,
+    commands: &mut watch::Receiver<Command>,
+) -> Result<Arc<Package>, Stop> {
+    let Some(blob) = &job.revision.package else { return Ok(Arc::new(Package::empty())) };
+    tokio::select! {
+        biased;
+        command = told(commands) => Err(Stop::Told(command)),
+        package = download(bench, blob) => package.map_err(|error| match error {
+            PackageError::Unusable(why) => Stop::NotStarted(why),
+            PackageError::Unavailable { .. } => Stop::Ours(error.to_string()),
+        }),
+    }
+}
+
+async fn download(bench: &Bench, blob: &BlobRef) -> Result<Arc<Package>, PackageError> {
+    let mut tries = 1;
+    loop {
+        match bench.packages.get(blob, &bench.client).await {
+            Err(PackageError::Unavailable { .. }) if tries < DOWNLOADS.0 => sleep(DOWNLOADS.1 * tries).await,
+            done => return done,
+        }
+        tries += 1;
+    }
+}
+
+/// A program could not be run: whose fault that is, and why, for a person.
+pub(crate) fn failed_start(step: Step, errno: i32, plan: &Plan) -> Stop {
+    let program = match &plan.program {
+        Program::Host(name) | Program::Package(name) => name,
+    };
+    let why = match (step, errno) {
+        (Step::Exec, libc::ENOENT) => "the interpreter that its first line names is not on this runner",
+        (Step::Exec, libc::EACCES) => "it is not executable",
+        (Step::Exec, libc::ENOEXEC) => {
+            "it is no program for this machine, and has no first line that names an interpreter"
+        }
+        (Step::Exec, libc::E2BIG) => "its arguments and environment are too large",
+        (Step::Exec, libc::EISDIR | libc::ENOTDIR | libc::ELOOP) => "it is not a file",
+        _ => {
+            let reason = std::io::Error::from_raw_os_error(errno);
+            return Stop::Ours(format!("cannot start {program} ({step:?}): {reason}"));
+        }
+    };
+    Stop::NotStarted(format!("cannot run {program}: {why}"))
+}
+
+/// A report without output or result.
+pub(crate) fn report(bench: &Bench, job: &Job, exit: Exit, usage: Usage) -> Report {
+    Report {
+        held: job.held(),
+        exit,
+        usage,
+        isolation: bench.host.isolation.clone(),
+        log: Vec::new(),
+        stderr_tail: Bytes::default(),
+        result: None,
+    }
+}
+
+/// The wall clock.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,185 @@
+//! A runner from its start to its end: one session after another with a server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+use windlass_client::{Client, RunnerSession};
+use windlass_model::runner::{Register, Registered};
+
+use crate::config::RunnerConfig;
+use crate::host::Host;
+use crate::instance::Instance;
+use crate::logs::Logs;
+use crate::package::Packages;
+use crate::run::Bench;
+use crate::session::{Session, Stopping};
+use crate::slots::Slots;
+
+/// Time before registering is tried again, doubled each time.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Why a runner cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its work directory is not usable, or somebody else's.
+    #[error("the runner cannot start: {0}")]
+    WorkDir(#[from] std::io::Error),
+    /// It must run at least one task at a time.
+    #[error("the runner cannot start: it has no slots")]
+    NoSlots,
+}
+
+/// A running runner. It goes on when this is dropped; [`Runner::shutdown`] ends it.
+#[derive(Debug)]
+pub struct Runner {
+    stop: watch::Sender<Stopping>,
+    slots: Arc<Slots>,
+    drain: Duration,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Runner {
+    /// Starts a runner that works for the server behind `client`, whose token must have the scope `runner`.
+    ///
+    /// After `Ok` it has its work directory for itself and tries to register for as long as it takes.
+    ///
+    /// It works on a thread and a runtime of its own, on which the client's transport is called: handing each of the
+    /// many small steps of an attempt from one thread to another costs more than the steps do.
+    pub fn start(config: RunnerConfig, client: Client) -> Result<Self, StartError> {
+        if config.slots == 0 {
+            return Err(StartError::NoSlots);
+        }
+        let instance = Instance::lock(&config.work_dir)?;
+        let api_url = config.api_url.clone().unwrap_or_else(|| client.url().to_owned());
+        let host = Arc::new(Host::open(&config, &api_url)?);
+        let packages = Arc::new(Packages::open(config.work_dir.join("packages"), config.packages)?);
+        let isolation = &host.isolation;
+        warn!(
+            isolation = %isolation.level,
+            "tasks are isolated by {} only; missing: {}", isolation.level, isolation.missing.join("; ")
+        );
+        let slots = Slots::new(config.slots);
+        let (stop, stopping) = watch::channel(Stopping::No);
+        let drain = config.drain;
+        let service = Service { config, client, host, packages, instance, slots: slots.clone() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (end, ended) = oneshot::channel();
+        std::thread::Builder::new().name("runner".to_owned()).spawn(move || {
+            runtime.block_on(service.run(stopping));
+            // What the transport left running, such as idle connections, is not waited for.
+            runtime.shutdown_background();
+            // Nobody waits any more if the handle was dropped.
+            let _ = end.send(());
+        })?;
+        Ok(Self { stop, slots, drain, ended })
+    }
+
+    /// Tasks that run right now.
+    pub fn busy(&self) -> usize {
+        self.slots.total() - self.slots.free()
+    }
+
+    /// Takes no more tasks and lets those that run end, within the time that the settings allow; gives the rest back.
+    /// Returns at once; [`Runner::wait`] tells when it has ended.
+    pub fn shutdown(&self) {
+        self.stop_by(Instant::now() + self.drain);
+    }
+
+    /// The same without waiting for those that run.
+    pub fn shutdown_now(&self) {
+        self.stop_by(Instant::now());
+    }
+
+    /// Waits until the runner has ended.
+    pub async fn wait(self) {
+        // An error is a panic in its thread, which was told where it happened.
+        let _ = self.ended.await;
+    }
+
+    fn stop_by(&self, deadline: Instant) {
+        self.stop.send_modify(|stopping| {
+            *stopping = match *stopping {
+                Stopping::By(sooner) if sooner < deadline => Stopping::By(sooner),
+                _ => Stopping::By(deadline),
+            }
+        });
+    }
+}
+
+struct Service {
+    config: RunnerConfig,
+    client: Client,
+    host: Arc<Host>,
+    packages: Arc<Packages>,
+    instance: Instance,
+    slots: Arc<Slots>,
+}
+
+impl Service {
+    /// Keeps a session that takes tasks. Sessions that take no more end what they have beside it.
+    async fn run(mut self, mut stopping: watch::Receiver<Stopping>) {
+        let mut sessions = JoinSet::new();
+        while let Some((session, registered)) = self.register(&mut stopping).await {
+            let (lost, lost_attempts) = mpsc::unbounded_channel();
+            let bench = Bench {
+                host: self.host.clone(),
+                packages: self.packages.clone(),
+                client: self.client.clone(),
+                logs: Logs::start(session.clone(), lost),
+            };
+            let session =
+                Session::new(session, &registered, Arc::new(bench), lost_attempts, self.slots.clone());
+            let (close, mut closed) = watch::channel(false);
+            sessions.spawn(session.run(stopping.clone(), close));
+            // An error means that the session has ended, which is as good.
+            let _ = closed.wait_for(|closed| *closed).await;
+            while sessions.try_join_next().is_some() {}
+            if !sessions.is_empty()
+                && let Err(error) = self.instance.renew()
+            {
+                warn!("cannot name another session, waiting for the one before to end: {error}");
+                while sessions.join_next().await.is_some() {}
+            }
+        }
+        while sessions.join_next().await.is_some() {}
+        info!("the runner has ended");
+    }
+
+    /// Registers, however long it takes; `None`: the runner was told to stop.
+    async fn register(
+        &self,
+        stopping: &mut watch::Receiver<Stopping>,
+    ) -> Option<(RunnerSession, Registered)> {
+        let about = Register {
+            name: self.config.name.clone(),
+            instance: self.instance.id().to_owned(),
+            cluster: self.config.cluster.clone(),
+            slots: u32::try_from(self.config.slots).unwrap_or(u32::MAX),
+            labels: self.config.labels.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            isolation: self.host.isolation.clone(),
+        };
+        let mut pause = RETRY.0;
+        loop {
+            if *stopping.borrow_and_update() != Stopping::No {
+                return None;
+            }
+            match self.client.register_runner(&about).await {
+                Ok((session, registered)) => {
+                    let (slots, cluster) = (about.slots, &about.cluster);
+                    info!(runner.id = %registered.runner, "runner {} takes tasks of cluster {cluster} into {slots} slots", about.name);
+                    return Some((session, registered));
+                }
+                Err(error) => warn!("cannot register: {error}"),
+            }
+            tokio::select! {
+                () = sleep(pause) => pause = (pause * 2).min(RETRY.1),
+                _ = stopping.changed() => {}
+            }
+        }
+    }
+}

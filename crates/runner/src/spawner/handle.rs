@@ -1,0 +1,234 @@
+//! The runner's side: asks the spawner for processes, and keeps a spawner there to ask.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
+use tokio::io::{AsyncReadExt as _, Interest};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
+use tracing::{error, warn};
+
+use super::message::{self, End};
+use crate::config::SpawnerCommand;
+
+/// A process to be started.
+pub(crate) struct Order<'a> {
+    /// Path of the program.
+    pub(crate) program: &'a str,
+    /// Its arguments, its own name first.
+    pub(crate) argv: &'a [String],
+    /// Its environment, `NAME=value`, all of it.
+    pub(crate) env: &'a [String],
+    /// Its working directory.
+    pub(crate) cwd: &'a str,
+    /// An entry of its environment that no other task has.
+    pub(crate) mark: &'a str,
+}
+
+/// Why a process was not started, for a reason that is not the task's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpawnError {
+    /// There is no spawner, or it died.
+    #[error("the spawner cannot be used: {0}")]
+    Spawner(#[source] io::Error),
+    /// The pipes could not be made.
+    #[error("cannot make pipes for the output: {0}")]
+    Pipes(#[source] io::Error),
+}
+
+/// Starts processes. One per runner; shared by its slots.
+pub(crate) struct Spawner {
+    command: SpawnerCommand,
+    /// Where the attempts have their directories: tells which processes are ours when a spawner is gone.
+    attempts: PathBuf,
+    connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    ids: AtomicU64,
+}
+
+/// A process that was started, or is about to be.
+pub(crate) struct Child {
+    id: u64,
+    connection: Arc<Connection>,
+    /// Its standard output.
+    pub(crate) stdout: pipe::Receiver,
+    /// Its standard error.
+    pub(crate) stderr: pipe::Receiver,
+    /// How it ended, once nothing of it is left. An error: its spawner died, and it was killed.
+    pub(crate) end: oneshot::Receiver<End>,
+}
+
+struct Connection {
+    socket: UnixStream,
+    /// Held while a frame is being written.
+    writing: tokio::sync::Mutex<()>,
+    /// Who waits for which process; none once the spawner is gone.
+    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<End>>>>,
+}
+
+impl Spawner {
+    /// A handle that starts its spawner with the first process, and anew whenever it died.
+    pub(crate) fn new(command: SpawnerCommand, attempts: PathBuf) -> Self {
+        Self { command, attempts, connection: tokio::sync::Mutex::default(), ids: AtomicU64::new(1) }
+    }
+
+    /// Starts a process. That its program cannot be run is told as its end.
+    pub(crate) async fn spawn(&self, order: &Order<'_>) -> Result<Child, SpawnError> {
+        let connection = self.connection().await.map_err(SpawnError::Spawner)?;
+        let (stdout, stdout_end) = output_pipe().map_err(SpawnError::Pipes)?;
+        let (stderr, stderr_end) = output_pipe().map_err(SpawnError::Pipes)?;
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let frame = message::encode_spawn(id, order.program, order.cwd, order.mark, order.argv, order.env);
+        let end =
+            connection.expect(id).ok_or_else(|| SpawnError::Spawner(io::ErrorKind::BrokenPipe.into()))?;
+        connection.send(&frame, &[stdout_end, stderr_end]).await.map_err(SpawnError::Spawner)?;
+        Ok(Child { id, connection, stdout, stderr, end })
+    }
+
+    /// The connection to a spawner that is alive.
+    async fn connection(&self) -> io::Result<Arc<Connection>> {
+        let mut current = self.connection.lock().await;
+        if let Some(connection) = current.as_ref().filter(|c| c.is_alive()) {
+            return Ok(connection.clone());
+        }
+        if current.take().is_some() {
+            warn!("the spawner died; starting another");
+            kill_leftovers(&self.attempts);
+        }
+        let connection = Connection::open(&self.command)?;
+        *current = Some(connection.clone());
+        Ok(connection)
+    }
+}
+
+impl Child {
+    /// Sends a signal to its whole group. Nothing happens if it is over.
+    pub(crate) async fn kill(&self, signal: i32) {
+        // A failure means that the spawner is gone, and so is the process; `end` tells.
+        let _ = self.connection.send(&message::encode_kill(self.id, signal), &[]).await;
+    }
+}
+
+impl Connection {
+    fn open(command: &SpawnerCommand) -> io::Result<Arc<Self>> {
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+        let mut process = Command::new(&command.program)
+            .args(&command.args)
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", command.program.display())))?;
+        let ours = std::os::unix::net::UnixStream::from(ours);
+        ours.set_nonblocking(true)?;
+        let connection = Arc::new(Connection {
+            socket: UnixStream::from_std(ours)?,
+            writing: tokio::sync::Mutex::default(),
+            waiting: Mutex::new(Some(HashMap::new())),
+        });
+        // Weak in effect: the reader holds the connection only while it reads, so that the socket closes, and the
+        // spawner ends, when the runner is dropped.
+        tokio::spawn(read_ends(Arc::downgrade(&connection), connection.socket.as_fd().try_clone_to_owned()?));
+        std::thread::Builder::new().name("spawner-wait".to_owned()).stack_size(64 * 1024).spawn(
+            move || match process.wait() {
+                Ok(status) if status.success() => {}
+                Ok(status) => error!("the spawner ended: {status}"),
+                Err(error) => error!("cannot wait for the spawner: {error}"),
+            },
+        )?;
+        Ok(connection)
+    }
+
+    fn is_alive(&self) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Registers somebody who waits for the end of process `id`; `None`: the spawner is gone.
+    fn expect(&self, id: u64) -> Option<oneshot::Receiver<End>> {
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?.insert(id, sender);
+        Some(receiver)
+    }
+
+    /// Sends a frame, the descriptors with its first byte.
+    async fn send(&self, frame: &[u8], fds: &[OwnedFd]) -> io::Result<()> {
+        let _turn = self.writing.lock().await;
+        let raw: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let mut sent = 0;
+        while sent < frame.len() {
+            let rights = [ControlMessage::ScmRights(&raw)];
+            let controls = if sent == 0 && !raw.is_empty() { &rights[..] } else { &[] };
+            let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+            let parts = [IoSlice::new(&frame[sent..])];
+            match sendmsg::<()>(self.socket.as_raw_fd(), &parts, controls, flags, None) {
+                Ok(bytes) => sent += bytes,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
+                    // Clears what the runtime remembers of the socket's readiness, then waits for more.
+                    let _ = self.socket.try_io(Interest::WRITABLE, || {
+                        Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock))
+                    });
+                    self.socket.writable().await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Hands each end to who waits for it, until the spawner is gone.
+async fn read_ends(connection: std::sync::Weak<Connection>, socket: OwnedFd) {
+    let socket = std::os::unix::net::UnixStream::from(socket);
+    let Ok(mut socket) = UnixStream::from_std(socket) else { return };
+    let mut record = [0; message::RECORD];
+    while socket.read_exact(&mut record).await.is_ok() {
+        let (id, end) = message::decode_end(&record);
+        let Some(connection) = connection.upgrade() else { return };
+        let mut waiting = connection.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = waiting.as_mut().and_then(|w| w.remove(&id)) {
+            // Nobody waits any more if the attempt was dropped.
+            let _ = sender.send(end);
+        }
+    }
+    if let Some(connection) = connection.upgrade() {
+        connection.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // The reader has the socket, too: closing ours would not tell the spawner that we are gone.
+        let _ = nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Both);
+    }
+}
+
+/// A pipe whose end for the process is as a program expects it, and whose other end never makes us wait.
+fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((pipe::Receiver::from_owned_fd_unchecked(read)?, write))
+}
+
+/// Kills every process whose environment says that it is of an attempt below `attempts`.
+///
+/// For the time after a spawner or a runner was killed: the leaders died with it, what they had started may live.
+pub(crate) fn kill_leftovers(attempts: &Path) {
+    let mark = [b"TASK_DIR=", attempts.as_os_str().as_encoded_bytes(), b"/"].concat();
+    let Ok(processes) = std::fs::read_dir("/proc") else { return };
+    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for pid in pids {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        if environment.split(|&b| b == 0).any(|entry| entry.starts_with(&mark)) {
+            warn!("process {pid} outlived its attempt; killing it");
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
+        }
+    }
+}

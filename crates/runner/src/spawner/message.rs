@@ -1,0 +1,241 @@
+//! What a runner and its spawner say to each other.
+//!
+//! Requests are frames: length (4 bytes, not counting itself), kind (1), then the fields; strings end in a zero byte.
+//! Answers are records of one size. Numbers are in the machine's order: both ends are the same binary.
+
+use std::ffi::CStr;
+
+const SPAWN: u8 = 1;
+const KILL: u8 = 2;
+
+/// Most bytes of a request: the kernel itself takes no more than 2 MiB of arguments and environment.
+pub(super) const MAX_FRAME: usize = 4 * 1024 * 1024;
+
+/// What the runner asks for.
+#[derive(Debug, PartialEq)]
+pub(super) enum Request<'a> {
+    /// Start a process. The write ends of its pipes, standard output first, travel beside the frame.
+    Spawn {
+        id: u64,
+        program: &'a CStr,
+        cwd: &'a CStr,
+        /// An entry of its environment that no other task has: tells whose process one is.
+        mark: &'a CStr,
+        argv: Vec<&'a CStr>,
+        env: Vec<&'a CStr>,
+    },
+    /// Send a signal to the group of a process that was started.
+    Kill { id: u64, signal: i32 },
+}
+
+/// A request to start a process as a frame. The strings must not hold zero bytes.
+pub(super) fn encode_spawn(
+    id: u64,
+    program: &str,
+    cwd: &str,
+    mark: &str,
+    argv: &[String],
+    env: &[String],
+) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(2048);
+    frame.extend_from_slice(&[0; 4]);
+    frame.push(SPAWN);
+    frame.extend_from_slice(&id.to_ne_bytes());
+    frame.extend_from_slice(&(argv.len() as u32).to_ne_bytes());
+    frame.extend_from_slice(&(env.len() as u32).to_ne_bytes());
+    let fixed = [program, cwd, mark];
+    for text in fixed.into_iter().chain(argv.iter().chain(env).map(String::as_str)) {
+        frame.extend_from_slice(text.as_bytes());
+        frame.push(0);
+    }
+    seal(frame)
+}
+
+/// A request to signal a process as a frame.
+pub(super) fn encode_kill(id: u64, signal: i32) -> Vec<u8> {
+    let mut frame = vec![0; 4];
+    frame.push(KILL);
+    frame.extend_from_slice(&id.to_ne_bytes());
+    frame.extend_from_slice(&signal.to_ne_bytes());
+    seal(frame)
+}
+
+fn seal(mut frame: Vec<u8>) -> Vec<u8> {
+    let length = (frame.len() - 4) as u32;
+    frame[..4].copy_from_slice(&length.to_ne_bytes());
+    frame
+}
+
+/// The first frame in `bytes` without its length, and the length of all of it; `None` while it is not whole.
+pub(super) fn frame(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, Garbled> {
+    let Some((head, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
+    let length = u32::from_ne_bytes(*head) as usize;
+    if length > MAX_FRAME {
+        return Err(Garbled);
+    }
+    Ok(rest.get(..length).map(|body| (body, length + 4)))
+}
+
+/// The bytes are no request.
+#[derive(Debug, PartialEq)]
+pub(super) struct Garbled;
+
+/// The request in a frame.
+pub(super) fn decode(frame: &[u8]) -> Result<Request<'_>, Garbled> {
+    let mut rest = Reader(frame);
+    match rest.take::<1>()?[0] {
+        SPAWN => {
+            let id = u64::from_ne_bytes(rest.take()?);
+            let argc = u32::from_ne_bytes(rest.take()?);
+            let envc = u32::from_ne_bytes(rest.take()?);
+            Ok(Request::Spawn {
+                id,
+                program: rest.text()?,
+                cwd: rest.text()?,
+                mark: rest.text()?,
+                argv: (0..argc).map(|_| rest.text()).collect::<Result<_, _>>()?,
+                env: (0..envc).map(|_| rest.text()).collect::<Result<_, _>>()?,
+            })
+        }
+        KILL => Ok(Request::Kill {
+            id: u64::from_ne_bytes(rest.take()?),
+            signal: i32::from_ne_bytes(rest.take()?),
+        }),
+        _ => Err(Garbled),
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Garbled> {
+        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(Garbled)?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn text(&mut self) -> Result<&'a CStr, Garbled> {
+        let text = CStr::from_bytes_until_nul(self.0).map_err(|_| Garbled)?;
+        self.0 = &self.0[text.to_bytes_with_nul().len()..];
+        Ok(text)
+    }
+}
+
+/// Where the start of a process failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// No process could be made.
+    Fork,
+    /// Its surroundings could not be set up.
+    Prepare,
+    /// Its working directory could not be entered.
+    Enter,
+    /// The program could not be run.
+    Exec,
+}
+
+impl Step {
+    const ALL: [Step; 4] = [Step::Fork, Step::Prepare, Step::Enter, Step::Exec];
+}
+
+/// What became of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It ran and is over, and so is everything it left behind.
+    Exited {
+        /// As `wait` has it.
+        status: i32,
+        /// From its start to its end.
+        wall_us: u64,
+        /// Processor time in user mode.
+        user_us: u64,
+        /// Processor time in the kernel.
+        system_us: u64,
+        /// Most memory of any one process.
+        peak_memory_bytes: u64,
+    },
+    /// It could not be started.
+    Failed {
+        /// At which step.
+        step: Step,
+        /// Why.
+        errno: i32,
+    },
+}
+
+/// Bytes of one answer.
+pub(super) const RECORD: usize = 56;
+
+/// An answer as a record.
+pub(super) fn encode_end(id: u64, end: End) -> [u8; RECORD] {
+    let words = match end {
+        End::Exited { status, wall_us, user_us, system_us, peak_memory_bytes } => {
+            [id, u64::from(status.cast_unsigned()), wall_us, user_us, system_us, peak_memory_bytes, 0]
+        }
+        End::Failed { step, errno } => [id, u64::from(errno.cast_unsigned()), 0, 0, 0, 0, 1 + step as u64],
+    };
+    let mut record = [0; RECORD];
+    for (place, word) in record.chunks_exact_mut(8).zip(words) {
+        place.copy_from_slice(&word.to_ne_bytes());
+    }
+    record
+}
+
+/// The answer in a record.
+pub(super) fn decode_end(record: &[u8; RECORD]) -> (u64, End) {
+    let mut words = [0; RECORD / 8];
+    for (word, bytes) in words.iter_mut().zip(record.as_chunks::<8>().0) {
+        *word = u64::from_ne_bytes(*bytes);
+    }
+    let [id, code, wall_us, user_us, system_us, peak_memory_bytes, failed] = words;
+    let code = (code as u32).cast_signed();
+    let end = match failed.checked_sub(1).and_then(|step| Step::ALL.get(step as usize)) {
+        Some(&step) => End::Failed { step, errno: code },
+        None => End::Exited { status: code, wall_us, user_us, system_us, peak_memory_bytes },
+    };
+    (id, end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_request_survives_its_frame() {
+        let (argv, env) = (["sh".to_owned(), String::new()], ["A=1".to_owned()]);
+        let bytes = encode_spawn(7, "/bin/sh", "/tmp", "A=1", &argv, &env);
+        let (body, length) = frame(&bytes).unwrap().unwrap();
+        assert_eq!(length, bytes.len());
+        let expected = Request::Spawn {
+            id: 7,
+            program: c"/bin/sh",
+            cwd: c"/tmp",
+            mark: c"A=1",
+            argv: vec![c"sh", c""],
+            env: vec![c"A=1"],
+        };
+        assert_eq!(decode(body), Ok(expected));
+        assert_eq!(frame(&bytes[..length - 1]), Ok(None));
+        let kill = encode_kill(7, 15);
+        assert_eq!(decode(&kill[4..]), Ok(Request::Kill { id: 7, signal: 15 }));
+    }
+
+    #[test]
+    fn an_answer_survives_its_record() {
+        let exited =
+            End::Exited { status: -1, wall_us: u64::MAX, user_us: 2, system_us: 3, peak_memory_bytes: 4 };
+        let failed = Step::ALL.map(|step| End::Failed { step, errno: 13 });
+        for end in failed.into_iter().chain([exited]) {
+            assert_eq!(decode_end(&encode_end(9, end)), (9, end));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_is_an_error_not_a_panic(bytes: Vec<u8>) {
+            let _ = frame(&bytes);
+            let _ = decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The spawner's side: one thread that starts, signals and buries processes.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::FileExt as _;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signalfd::SignalFd;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, send};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
+
+use super::message::{self, End, Request};
+use super::sys::{self, Launch, Stack, Waited};
+
+/// Most files a task may have open, if the host's own limit is not lower.
+const OPEN_FILES: u64 = 65_536;
+
+/// How long the dead are waited for when everything ends. They are dead already; this is for the kernel to notice.
+const LAST_RITES: Duration = Duration::from_secs(2);
+
+/// Serves until the runner closes its end.
+pub(super) fn serve() -> io::Result<()> {
+    let mut spawner = Spawner::new()?;
+    let served = spawner.run();
+    // Also after an error: nothing must outlive us.
+    spawner.end_all();
+    served
+}
+
+struct Spawner {
+    socket: OwnedFd,
+    deaths: SignalFd,
+    null: File,
+    /// Our children as the kernel lists them, if it does.
+    children: Option<File>,
+    stack: Stack,
+    tasks: Vec<Task>,
+    unread: Vec<u8>,
+    fds: std::collections::VecDeque<OwnedFd>,
+}
+
+/// A process that was started and has not been buried with all it left.
+struct Task {
+    id: u64,
+    leader: Pid,
+    mark: Vec<u8>,
+    started: Instant,
+    /// How the leader ended, once it has.
+    end: Option<End>,
+}
+
+impl Spawner {
+    fn new() -> io::Result<Self> {
+        let socket = io::stdin().as_fd().try_clone_to_owned()?;
+        sys::reset_signals();
+        SigSet::all().thread_block()?;
+        let deaths = SignalFd::with_flags(
+            &SigSet::from(Signal::SIGCHLD),
+            nix::sys::signalfd::SfdFlags::SFD_CLOEXEC | nix::sys::signalfd::SfdFlags::SFD_NONBLOCK,
+        )?;
+        nix::sys::prctl::set_child_subreaper(true)?;
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+        // Limits are inherited, so they are set once, here, and only ever lowered.
+        setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, soft.min(OPEN_FILES), hard.min(OPEN_FILES))?;
+        let me = std::process::id();
+        Ok(Self {
+            socket,
+            deaths,
+            null: File::open("/dev/null")?,
+            children: File::open(format!("/proc/{me}/task/{me}/children")).ok(),
+            stack: Stack::new(),
+            tasks: Vec::new(),
+            unread: Vec::new(),
+            fds: std::collections::VecDeque::new(),
+        })
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        loop {
+            let mut ready = [
+                PollFd::new(self.deaths.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut ready, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let [death, word] = ready.map(|fd| fd.any().unwrap_or(false));
+            if death {
+                while self.deaths.read_signal()?.is_some() {}
+                self.bury()?;
+            }
+            if word && !self.listen()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads and does what the runner asks for; `false` once it has closed its end.
+    fn listen(&mut self) -> io::Result<bool> {
+        let start = self.unread.len();
+        self.unread.resize(start + 64 * 1024, 0);
+        let mut space = nix::cmsg_space!([std::os::fd::RawFd; 16]);
+        let mut buffer = [IoSliceMut::new(&mut self.unread[start..])];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut buffer, Some(&mut space), flags);
+        let read = match message {
+            Ok(message) => {
+                for control in message.cmsgs()? {
+                    if let ControlMessageOwned::ScmRights(fds) = control {
+                        self.fds.extend(fds.into_iter().map(sys::own));
+                    }
+                }
+                message.bytes
+            }
+            Err(Errno::EINTR) => {
+                self.unread.truncate(start);
+                return Ok(true);
+            }
+            Err(Errno::ECONNRESET) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        self.unread.truncate(start + read);
+        if read == 0 {
+            return Ok(false);
+        }
+        let bytes = std::mem::take(&mut self.unread);
+        let mut at = 0;
+        while let Some((frame, length)) = message::frame(&bytes[at..]).map_err(garbled)? {
+            match message::decode(frame).map_err(garbled)? {
+                request @ Request::Spawn { .. } => self.spawn(&request)?,
+                Request::Kill { id, signal } => self.kill(id, signal),
+            }
+            at += length;
+        }
+        self.unread = bytes;
+        self.unread.drain(..at);
+        self.unread.shrink_to(64 * 1024);
+        Ok(true)
+    }
+
+    fn spawn(&mut self, request: &Request<'_>) -> io::Result<()> {
+        let Request::Spawn { id, program, cwd, mark, argv, env } = request else { return Ok(()) };
+        let (Some(stdout), Some(stderr)) = (self.fds.pop_front(), self.fds.pop_front()) else {
+            return Err(garbled(message::Garbled));
+        };
+        let launch = Launch {
+            program,
+            argv,
+            env,
+            cwd,
+            stdin: self.null.as_fd(),
+            stdout: stdout.as_fd(),
+            stderr: stderr.as_fd(),
+        };
+        let started = Instant::now();
+        match sys::spawn(&launch, &mut self.stack) {
+            Ok(leader) => {
+                let mark = mark.to_bytes().to_vec();
+                self.tasks.push(Task { id: *id, leader, mark, started, end: None });
+                Ok(())
+            }
+            Err((step, errno)) => tell(&self.socket, *id, End::Failed { step, errno: errno as i32 }),
+        }
+    }
+
+    fn kill(&self, id: u64, signal: i32) {
+        let task = self.tasks.iter().find(|task| task.id == id);
+        if let (Some(task), Ok(signal)) = (task, Signal::try_from(signal)) {
+            // An error means that nothing of the group is left.
+            let _ = killpg(task.leader, signal);
+        }
+    }
+
+    /// Takes the dead off the process table, and tells of each task that is over with all it left.
+    fn bury(&mut self) -> io::Result<()> {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        while let Ok(dead) = waitid(Id::All, flags) {
+            let Some(pid) = dead.pid() else { break };
+            let task = self.tasks.iter_mut().find(|task| task.leader == pid);
+            if task.is_some() {
+                // Before it is buried: until then nobody else can get its number.
+                let _ = killpg(pid, Signal::SIGKILL);
+            }
+            let Some(waited) = sys::wait(pid, 0) else { break };
+            if let Some(task) = task {
+                task.end = Some(exited(task, &waited));
+            }
+        }
+        let mut at = 0;
+        while at < self.tasks.len() {
+            match self.tasks[at].end {
+                Some(end) if self.leaves_nothing(at) => {
+                    let task = self.tasks.swap_remove(at);
+                    tell(&self.socket, task.id, end)?;
+                }
+                _ => at += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing of a task is left whose leader is dead. What is left is killed; its death wakes us again.
+    fn leaves_nothing(&self, task: usize) -> bool {
+        let group_is_empty = killpg(self.tasks[task].leader, Signal::SIGKILL) == Err(Errno::ESRCH);
+        let strays = self.strays(task);
+        for &stray in &strays {
+            let _ = nix::sys::signal::kill(stray, Signal::SIGKILL);
+        }
+        group_is_empty && strays.is_empty()
+    }
+
+    /// Processes that left the group of the task, and that fell to us when their parents died.
+    ///
+    /// Its environment tells whose a process is. One that has cleared it is counted as the task's if no other runs.
+    fn strays(&self, task: usize) -> Vec<Pid> {
+        let mut buffer = [0; 4096];
+        let Some(Ok(read)) = self.children.as_ref().map(|list| list.read_at(&mut buffer, 0)) else {
+            return Vec::new();
+        };
+        let is_last = self.tasks.iter().all(|task| task.end.is_some());
+        // The list may be longer than the buffer: a number that is cut off names somebody else.
+        let whole = buffer[..read].iter().rposition(|&b| b == b' ').unwrap_or(0);
+        let children = buffer[..whole].split(|&b| b == b' ');
+        children
+            .filter_map(|pid| std::str::from_utf8(pid).ok()?.parse().ok())
+            .filter(|&pid| self.tasks.iter().all(|task| task.leader.as_raw() != pid))
+            .filter(|pid| {
+                let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                let bears = |task: &Task| environment.split(|&b| b == 0).any(|entry| entry == task.mark);
+                bears(&self.tasks[task]) || is_last
+            })
+            .map(Pid::from_raw)
+            .collect()
+    }
+
+    /// Ends everything that was started, when nobody is left to tell.
+    fn end_all(&mut self) {
+        for task in &self.tasks {
+            let _ = killpg(task.leader, Signal::SIGKILL);
+        }
+        // The dead wake us; the time is for those that the kernel has not yet handed to us.
+        let deadline = Instant::now() + LAST_RITES;
+        while !self.tasks.is_empty() && Instant::now() < deadline {
+            let _ = poll(&mut [PollFd::new(self.deaths.as_fd(), PollFlags::POLLIN)], PollTimeout::from(50u8));
+            while matches!(self.deaths.read_signal(), Ok(Some(_))) {}
+            // Nobody listens, so telling may fail: that must not keep us from the rest.
+            let _ = self.bury();
+        }
+    }
+}
+
+fn exited(task: &Task, waited: &Waited) -> End {
+    End::Exited {
+        status: waited.status,
+        wall_us: u64::try_from(task.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        user_us: waited.user_us,
+        system_us: waited.system_us,
+        peak_memory_bytes: waited.peak_memory_bytes,
+    }
+}
+
+fn tell(socket: &OwnedFd, id: u64, end: End) -> io::Result<()> {
+    let record = message::encode_end(id, end);
+    let mut rest = &record[..];
+    while !rest.is_empty() {
+        match send(socket.as_raw_fd(), rest, MsgFlags::MSG_NOSIGNAL) {
+            Ok(sent) => rest = &rest[sent..],
+            Err(Errno::EINTR) => {}
+            // The runner is gone: reading will say so, and everything is ended then.
+            Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn garbled(_: message::Garbled) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the runner speaks another protocol")
+}

@@ -1,0 +1,155 @@
+//! One process from its start to its end: its output read, its limits kept, its whole group gone.
+
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use windlass_model::exit::{Exit, Usage};
+use windlass_model::log::Stream;
+
+use crate::spawner::{Child, End, Step};
+
+/// How long output is waited for after the last process that could write any is dead.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Bytes read at once: what a pipe holds.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What is to become of a running attempt. A later one in this order overrules an earlier one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Command {
+    /// Let it run.
+    #[default]
+    Run,
+    /// Its cancellation was asked for: end it and report.
+    Cancel,
+    /// The runner must stop: end it and give it back.
+    GiveBack,
+    /// It is no longer ours: end it at once and say nothing.
+    Abandon,
+}
+
+/// Takes the output of a process.
+pub(crate) trait Output: Send {
+    /// Takes what was read, `at_ms` after the start.
+    fn write(&mut self, stream: Stream, at_ms: u32, bytes: &[u8]);
+    /// When [`Output::flush`] wants to be called; none: not until more is written.
+    fn flush_at(&self) -> Option<Instant>;
+    /// Passes on what was taken.
+    fn flush(&mut self);
+}
+
+/// How a process came to its end.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// It ran, and nothing of it is left.
+    Exited(Exit, Usage),
+    /// Its program could not be run.
+    Failed(Step, i32),
+    /// The spawner died, and it with it.
+    SpawnerLost,
+    /// It was ended because it must not go on here.
+    Stopped(Command),
+}
+
+/// Follows `child` to its end. Whatever the process does, reading never makes it wait.
+///
+/// It is asked to end with SIGTERM to its whole group and, `grace` later, ended; what its main process leaves behind
+/// is ended in any case.
+pub(crate) async fn supervise(
+    mut child: Child,
+    timeout: Duration,
+    grace: Duration,
+    commands: &mut watch::Receiver<Command>,
+    output: &mut impl Output,
+) -> Ended {
+    let started = Instant::now();
+    let at_ms = || u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
+    let (mut out, mut err) = (Reading::new(Stream::Stdout), Reading::new(Stream::Stderr));
+    let mut ending: Option<Why> = None;
+    let mut has_commander = true;
+    let deadline = sleep_until(started + timeout);
+    tokio::pin!(deadline);
+    let end = loop {
+        tokio::select! {
+            biased;
+            end = &mut child.end => break end,
+            changed = commands.changed(), if has_commander => {
+                has_commander = changed.is_ok();
+                let why = Why::Told(*commands.borrow_and_update());
+                let is_new = why > Why::Told(Command::Run) && ending.is_none_or(|now| now < why);
+                if is_new {
+                    ending = Some(why);
+                    let at_once = why == Why::Told(Command::Abandon) || grace.is_zero();
+                    child.kill(if at_once { libc::SIGKILL } else { libc::SIGTERM }).await;
+                    deadline.as_mut().reset(Instant::now() + grace);
+                }
+            }
+            () = &mut deadline => {
+                let is_first = ending.is_none() && !grace.is_zero();
+                child.kill(if is_first { libc::SIGTERM } else { libc::SIGKILL }).await;
+                ending.get_or_insert(Why::TimedOut);
+                // Again and again: a process that cannot be killed now may be later.
+                deadline.as_mut().reset(Instant::now() + grace.max(LAST_WORDS));
+            }
+            read = child.stdout.read_buf(&mut out.buffer), if out.is_open => out.pass(read, at_ms(), output),
+            read = child.stderr.read_buf(&mut err.buffer), if err.is_open => err.pass(read, at_ms(), output),
+            () = sleep_until(output.flush_at().unwrap_or(started)), if output.flush_at().is_some() => output.flush(),
+        }
+    };
+    // Everybody who could write is dead: what the pipes hold is all there will be. The limit is for a process that
+    // got hold of a pipe and escaped us.
+    let limit = Instant::now() + LAST_WORDS;
+    while out.is_open || err.is_open {
+        let read = async {
+            tokio::select! {
+                read = child.stdout.read_buf(&mut out.buffer), if out.is_open => out.pass(read, at_ms(), output),
+                read = child.stderr.read_buf(&mut err.buffer), if err.is_open => err.pass(read, at_ms(), output),
+            }
+        };
+        if timeout_at(limit, read).await.is_err() {
+            break;
+        }
+    }
+    match (end, ending) {
+        (_, Some(Why::Told(command @ (Command::GiveBack | Command::Abandon)))) => Ended::Stopped(command),
+        (Err(_), _) => Ended::SpawnerLost,
+        (Ok(End::Failed { step, errno }), _) => Ended::Failed(step, errno),
+        (Ok(End::Exited { status, wall_us, user_us, system_us, peak_memory_bytes }), ending) => {
+            let exit = match ending {
+                Some(Why::TimedOut) => Exit::TimedOut,
+                Some(Why::Told(_)) => Exit::Cancelled,
+                None if libc::WIFSIGNALED(status) => Exit::Signal(libc::WTERMSIG(status)),
+                None => Exit::Code(libc::WEXITSTATUS(status)),
+            };
+            let wall_ms = (wall_us + 500) / 1000;
+            Ended::Exited(exit, Usage { wall_ms, user_us, system_us, peak_memory_bytes })
+        }
+    }
+}
+
+/// Why a process is being ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Why {
+    TimedOut,
+    Told(Command),
+}
+
+struct Reading {
+    stream: Stream,
+    buffer: Vec<u8>,
+    is_open: bool,
+}
+
+impl Reading {
+    fn new(stream: Stream) -> Self {
+        Self { stream, buffer: Vec::with_capacity(READ_BYTES), is_open: true }
+    }
+
+    fn pass(&mut self, read: std::io::Result<usize>, at_ms: u32, output: &mut impl Output) {
+        self.is_open = matches!(read.ok(), Some(1..));
+        output.write(self.stream, at_ms, &self.buffer);
+        self.buffer.clear();
+    }
+}

@@ -1,0 +1,170 @@
+//! The directory of one attempt: private, fresh, with the files of the package in it, gone afterwards.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tracing::warn;
+
+use crate::package::Package;
+use crate::plan::{Plan, RESULT_FILE};
+
+/// Files from this size on are linked instead of copied.
+///
+/// A link costs some 10 µs whatever the size, a copy of 1 MiB some 300 µs, about a third of starting a process.
+/// Copies are better where they are cheap: a worker may change its own files, and a linked one is read-only.
+const LINK_BYTES: u64 = 1024 * 1024;
+
+/// What is prepared without leaving the thread: handing it to another costs more.
+const INLINE_BYTES: u64 = 512 * 1024;
+const INLINE_FILES: usize = 64;
+
+/// The directory of an attempt. Removed when it is dropped, if it was not before.
+#[derive(Debug)]
+pub(crate) struct WorkDir {
+    path: PathBuf,
+    package: Arc<Package>,
+    /// Files of the package that are linked, with the time of their last change.
+    linked: Vec<(PathBuf, SystemTime)>,
+}
+
+impl WorkDir {
+    /// Makes the directory `path` and puts the package and the plan's files into it.
+    pub(crate) async fn create(path: PathBuf, package: Arc<Package>, plan: &mut Plan) -> io::Result<Self> {
+        let files = std::mem::take(&mut plan.files);
+        let executable = plan.executable.take();
+        let copied = package.files().iter().filter(|file| file.size_bytes < LINK_BYTES);
+        let is_small = package.files().len() <= INLINE_FILES
+            && copied.map(|file| file.size_bytes).sum::<u64>() <= INLINE_BYTES;
+        let fill = move || {
+            let mut dir = WorkDir { path, package, linked: Vec::new() };
+            dir.fill(&files, executable.as_deref())?;
+            Ok(dir)
+        };
+        if is_small { fill() } else { tokio::task::spawn_blocking(fill).await.map_err(io::Error::other)? }
+    }
+
+    fn fill(&mut self, files: &[(&'static str, Vec<u8>)], executable: Option<&str>) -> io::Result<()> {
+        fs::DirBuilder::new().mode(0o700).create(&self.path)?;
+        let mut folder = "";
+        for file in self.package.files() {
+            // Sorted by name, so a folder is made once for all its files.
+            if let Some((parent, _)) = file.name.rsplit_once('/')
+                && parent != folder
+            {
+                fs::create_dir_all(self.path.join(parent))?;
+                folder = parent;
+            }
+            let (from, to) = (self.package.folder().join(&file.name), self.path.join(&file.name));
+            let must_run = executable == Some(&file.name);
+            let is_linked = file.size_bytes >= LINK_BYTES && (file.is_executable || !must_run);
+            if is_linked && fs::hard_link(&from, &to).is_ok() {
+                let changed_at = fs::metadata(&from)?.modified()?;
+                self.linked.push((from, changed_at));
+            } else {
+                copy(&from, &to, file.is_executable || must_run)?;
+            }
+        }
+        for (name, content) in files {
+            let path = self.path.join(name);
+            if self.package.files().iter().any(|file| file.name == *name) {
+                fs::remove_file(&path)?;
+            }
+            File::options().write(true).create_new(true).mode(0o600).open(path)?.write_all(content)?;
+        }
+        Ok(())
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The package in it.
+    pub(crate) fn package(&self) -> &Package {
+        &self.package
+    }
+
+    /// What the worker left in its result file. `Err` holds why it is not kept, in words.
+    ///
+    /// More than `limit` is not kept at all: half a result is worth nothing, and may look like a whole one.
+    pub(crate) fn result(&self, limit: usize) -> Result<Option<Vec<u8>>, String> {
+        // Without following links or waiting for a pipe's other end: the worker made the file.
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let file = File::options().read(true).custom_flags(flags).open(self.path.join(RESULT_FILE));
+        let file = match file {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(format!("the result cannot be read: {e}")),
+        };
+        let unreadable = |e: io::Error| format!("the result cannot be read: {e}");
+        if !file.metadata().map_err(unreadable)?.is_file() {
+            return Err("the result is not kept: it is not a plain file".to_owned());
+        }
+        let mut content = Vec::new();
+        file.take(limit as u64 + 1).read_to_end(&mut content).map_err(unreadable)?;
+        if content.len() > limit {
+            return Err(format!("the result is not kept: it is larger than {} KiB", limit / 1024));
+        }
+        Ok(Some(content))
+    }
+
+    /// Whether a linked file of the package was changed, which a worker with the rights of root can.
+    pub(crate) fn has_changed_package(&self) -> bool {
+        let is_same = |(path, at): &(PathBuf, SystemTime)| {
+            fs::metadata(path).and_then(|meta| meta.modified()).is_ok_and(|now| now == *at)
+        };
+        !self.linked.iter().all(is_same)
+    }
+}
+
+impl Drop for WorkDir {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.path) {
+            warn!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Makes `folder`, for nobody else to look into, and removes what is in it.
+pub(crate) fn sweep(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    for entry in fs::read_dir(folder)? {
+        remove(&entry?.path())?;
+    }
+    Ok(())
+}
+
+/// A copy that the worker may change.
+fn copy(from: &Path, to: &Path, is_executable: bool) -> io::Result<()> {
+    let mode = if is_executable { 0o755 } else { 0o644 };
+    let mut target = File::options().write(true).create_new(true).mode(mode).open(to)?;
+    io::copy(&mut File::open(from)?, &mut target)?;
+    Ok(())
+}
+
+/// Removes a directory with all that is in it, also where the worker has taken away its own rights.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path)?;
+            fs::remove_dir_all(path)
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn open_up(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Running a package without a server.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use windlass_model::exit::Exit;
+use windlass_model::log::Stream;
+use windlass_runner::{LocalRun, run_local};
+
+use crate::support::{command, processes_marked, spawner, zip};
+
+fn run(package: &std::path::Path, line: &str) -> LocalRun {
+    LocalRun {
+        package: package.to_owned(),
+        code_name: "local".to_owned(),
+        launch: command(line),
+        payload: b"{\"n\":1}".to_vec(),
+        config: None,
+        env_vars: BTreeMap::new(),
+        timeout: Duration::from_secs(30),
+        api: None,
+        spawner: spawner(),
+    }
+}
+
+#[tokio::test]
+async fn a_folder_and_a_zip_run_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("in.txt"), "in").unwrap();
+    let zipped = folder.path().join("package.zip");
+    std::fs::write(&zipped, zip(&[("in.txt", b"in", 0o644)])).unwrap();
+    for package in [folder.path(), &zipped] {
+        let (_cancel, cancelled) = watch::channel(false);
+        let mut output = Vec::new();
+        let line = "cat in.txt $PAYLOAD_FILE; echo no >&2; echo 42 > $RESULT_FILE; exit 3";
+        let take = |stream: Stream, bytes: &[u8]| output.push((stream, bytes.to_vec()));
+        let end = run_local(run(package, line), cancelled, take).await.unwrap();
+        assert_eq!((end.exit, end.result), (Exit::Code(3), Some(b"42\n".to_vec())));
+        let of =
+            |wanted| output.iter().filter(move |(stream, _)| *stream == wanted).flat_map(|(_, b)| b.clone());
+        assert_eq!(of(Stream::Stdout).collect::<Vec<_>>(), b"in{\"n\":1}");
+        assert_eq!(of(Stream::Stderr).collect::<Vec<_>>(), b"no\n");
+    }
+}
+
+#[tokio::test]
+async fn it_can_be_cancelled_and_says_what_cannot_be_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cancel, cancelled) = watch::channel(false);
+    let take = move |_: Stream, _: &[u8]| {
+        cancel.send_replace(true);
+    };
+    let end = run_local(run(folder.path(), "echo here; sleep 60"), cancelled, take).await.unwrap();
+    assert_eq!(end.exit, Exit::Cancelled);
+    let (_cancel, cancelled) = watch::channel(false);
+    let nothing = run(folder.path(), "");
+    let end = run_local(nothing, cancelled, |_, _| {}).await.unwrap();
+    assert!(matches!(end.exit, Exit::NotStarted(_)), "{end:?}");
+}
+
+/// Runs in a process of its own, for the test below to kill.
+#[tokio::test]
+#[ignore = "part of another test"]
+async fn a_program_that_runs_a_package() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_cancel, cancelled) = watch::channel(false);
+    let line = "setsid sh -c 'trap \"\" TERM HUP; sleep 60' & sleep 60 & echo here; sleep 60";
+    let take = |_: Stream, bytes: &[u8]| {
+        assert_eq!(bytes, b"here\n");
+        println!("started");
+    };
+    run_local(run(folder.path(), line), cancelled, take).await.unwrap();
+}
+
+#[tokio::test]
+async fn tasks_die_with_the_runner_however_it_dies() {
+    use std::io::BufRead as _;
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "local::a_program_that_runs_a_package", "--ignored", "--nocapture"])
+        .env("TMPDIR", folder.path())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = std::io::BufReader::new(program.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(output.any(|line| line.ends_with("started")));
+    let mark = format!("TASK_DIR={}", folder.path().canonicalize().unwrap().display());
+    // The worker and its two children, the daemon and its child.
+    until_marked(&mark, 5);
+    program.kill().unwrap();
+    program.wait().unwrap();
+    until_marked(&mark, 0);
+}
+
+fn until_marked(mark: &str, expected: usize) {
+    let deadline = std::time::Instant::now() + crate::server::PATIENCE / 2;
+    loop {
+        let found = processes_marked(mark);
+        if found.len() == expected {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "not {expected} processes: {found:?}");
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,13 @@
+//! The runner against a server in the same process that speaks the real protocol, with real processes.
+
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the message")]
+
+mod contract;
+mod endings;
+mod local;
+mod output;
+mod packages;
+mod server;
+mod sessions;
+mod speed;
+mod support;

@@ -1,0 +1,100 @@
+//! Packages: fetched once, refused when they are no good, dropped when there are too many.
+
+use windlass_model::exit::Exit;
+
+use crate::support::{World, command, zip};
+
+#[tokio::test]
+async fn a_package_is_fetched_once_however_many_ask() {
+    let world = World::start();
+    let revision = world.sh("exit 0");
+    for held in (0..20).map(|_| world.server.queue(&revision, |_| {})).collect::<Vec<_>>() {
+        world.server.report(held).await;
+    }
+    assert_eq!(world.server.with(|state| state.calls["package"]), 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_unusable_package_is_the_tasks_failure() {
+    let world = World::start();
+    let why = async |package| {
+        let revision = world.server.revision(Some(package), command("true"));
+        let both = [world.server.queue(&revision, |_| {}), world.server.queue(&revision, |_| {})];
+        let exits = [world.server.report(both[0]).await.exit, world.server.report(both[1]).await.exit];
+        assert_eq!(exits[0], exits[1]);
+        match &exits[0] {
+            Exit::NotStarted(why) => why.clone(),
+            exit => panic!("{exit:?}"),
+        }
+    };
+    let slip = why(world.server.package(zip(&[("../x", b"", 0o644)]))).await;
+    assert_eq!(slip, "the package cannot be used: the name \"../x\" leads out of the package");
+    let no_zip = why(world.server.package(b"no zip at all".to_vec())).await;
+    assert!(no_zip.contains("no good zip"), "{no_zip}");
+    assert_eq!(world.server.with(|state| state.calls["package"]), 2);
+    let gone = world.server.package(zip(&[("a", b"", 0o644)]));
+    world.server.with(|state| state.packages.remove(&gone.sha256));
+    assert_eq!(why(gone).await, "the server no longer has the package");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn bytes_that_do_not_match_their_hash_are_not_run() {
+    let world = World::start();
+    let revision = world.sh("exit 0");
+    let sha256 = revision.package.as_ref().unwrap().sha256.clone();
+    let good = world.server.with(|state| state.packages.insert(sha256.clone(), vec![0; 10])).unwrap();
+    let held = world.server.queue(&revision, |_| {});
+    world.server.until("a release", |state| state.released.contains(&held).then_some(())).await;
+    world.server.with(|state| state.packages.insert(sha256, good));
+    let task = held.task;
+    let report =
+        world.server.until("a report", |state| state.reports.iter().find(|r| r.held.task == task).cloned());
+    assert_eq!(report.await.exit, Exit::Code(0));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_least_recently_used_package_is_dropped_and_one_in_use_is_not() {
+    let world = World::with(|config| config.packages.cache_bytes = 250_000);
+    let package = |name: &str| {
+        let filler = vec![b'x'; 100_000];
+        let script =
+            format!("echo {name}; while [ -e wait ] && [ ! -e go ]; do sleep 0.01; done; cat filler | wc -c");
+        let wait: &[(&str, &[u8], u32)] = if name == "used" { &[("wait", b"", 0o644)] } else { &[] };
+        let files =
+            [&[("filler", &filler[..], 0o644), ("worker.sh", script.as_bytes(), 0o644)], wait].concat();
+        world.server.revision(Some(world.server.package(zip(&files))), command("sh worker.sh"))
+    };
+    let revisions: Vec<_> = ["used", "a", "b", "c"].map(package).to_vec();
+    let used = world.server.queue(&revisions[0], |_| {});
+    world.server.until("output", |state| (!state.log(used).is_empty()).then_some(())).await;
+    for revision in [&revisions[1], &revisions[2], &revisions[3], &revisions[3]] {
+        assert_eq!(world.server.report(world.server.queue(revision, |_| {})).await.exit, Exit::Code(0));
+    }
+    let kept = |i: usize| {
+        world.work_dir.path().join("packages").join(&revisions[i].package.as_ref().unwrap().sha256).exists()
+    };
+    assert_eq!([kept(0), kept(1), kept(2), kept(3)], [true, false, false, true]);
+    std::fs::write(world.work_dir.path().join("attempts").join(used.fence.0.to_string()).join("go"), "")
+        .unwrap();
+    assert_eq!(world.server.report(used).await.exit, Exit::Code(0));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_large_file_is_linked_and_one_that_was_changed_is_fetched_anew() {
+    let world = World::start();
+    let large = vec![b'x'; 2 << 20];
+    let change = "stat -c %h large; chmod u+w large && echo y >> large";
+    let files: [(&str, &[u8], u32); 2] = [("large", &large, 0o644), ("worker.sh", change.as_bytes(), 0o644)];
+    let revision = world.server.revision(Some(world.server.package(zip(&files))), command("sh worker.sh"));
+    for _ in 0..2 {
+        let held = world.server.queue(&revision, |_| {});
+        assert_eq!(world.server.report(held).await.exit, Exit::Code(0));
+        assert_eq!(world.log(held), "2\n");
+    }
+    assert_eq!(world.server.with(|state| state.calls["package"]), 2);
+    world.stop().await;
+}

@@ -1,0 +1,211 @@
+//! Claims, leases, and servers that are away.
+
+use std::time::Duration;
+
+use windlass_model::exit::Exit;
+
+use crate::support::{World, config};
+
+#[tokio::test]
+async fn two_slots_run_at_once_and_no_more() {
+    let world = World::start();
+    // Each waits for the other: both end only if both run at once.
+    let shared = world.work_dir.path().join("shared");
+    std::fs::create_dir(&shared).unwrap();
+    let script = format!(
+        "cd {}; touch $TASK_ID; while [ $(ls | wc -l) -lt 2 ]; do sleep 0.01; done; echo met",
+        shared.display()
+    );
+    let revision = world.sh(&script);
+    let (a, b) = (world.server.queue(&revision, |_| {}), world.server.queue(&revision, |_| {}));
+    for held in [a, b] {
+        assert_eq!(world.server.report(held).await.exit, Exit::Code(0));
+    }
+    let sleeper = world.sh("echo here; sleep 60");
+    for _ in 0..3 {
+        world.server.queue(&sleeper, |_| {});
+    }
+    world.server.until("two", |state| (state.chunks.len() == 4).then_some(())).await;
+    assert_eq!(world.runner.busy(), 2);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_slot_that_gets_free_does_not_wait_for_a_claim_that_is_waiting() {
+    let world = World::start();
+    let quick = world.sh("sleep 0.2");
+    let long = world.sh("echo here; sleep 60");
+    // One slot is taken, for the other a claim waits; when the first gets free, both are wanted.
+    let first = world.server.queue(&quick, |_| {});
+    world.server.report(first).await;
+    let (a, b) = (world.server.queue(&long, |_| {}), world.server.queue(&long, |_| {}));
+    let asked = std::time::Instant::now();
+    for held in [a, b] {
+        world.server.until("output", |state| (!state.log(held).is_empty()).then_some(())).await;
+    }
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn many_short_tasks_are_each_reported_once() {
+    let world = World::start();
+    let revision = world.sh("exit 0");
+    let all: Vec<_> = (0..200).map(|_| world.server.queue(&revision, |_| {})).collect();
+    world.server.until("all", |state| (state.reports.len() == all.len()).then_some(())).await;
+    world.server.with(|state| {
+        assert_eq!(state.refused, []);
+        assert!(state.held.is_empty());
+        // A report and the next claim are one call, and nothing is asked for beside it.
+        assert!(state.calls["finish"] <= 200 && state.calls["claim"] <= 3, "{:?}", state.calls);
+    });
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_lease_ends_the_attempt_without_a_report() {
+    let world = World::start();
+    let held = world.server.queue(&world.sh("echo here; sleep 60"), |_| {});
+    world.server.until("output", |state| (!state.log(held).is_empty()).then_some(())).await;
+    world.server.with(|state| state.lost.push(held));
+    let after = world.server.queue(&world.sh("exit 0"), |_| {});
+    world.server.report(after).await;
+    while !world.processes().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_drain_lets_attempts_end_and_gives_the_rest_back() {
+    let world = World::with(|config| {
+        config.drain = Duration::from_secs(1);
+        config.limits.grace = Duration::from_millis(100);
+    });
+    let short = world.server.queue(&world.sh("echo here; sleep 0.5; echo end"), |_| {});
+    let long = world.server.queue(&world.sh("echo here; sleep 60"), |_| {});
+    for held in [short, long] {
+        world.server.until("output", |state| (!state.log(held).is_empty()).then_some(())).await;
+    }
+    world.runner.shutdown();
+    let never = world.server.queue(&world.sh("exit 0"), |_| {});
+    assert_eq!(world.server.report(short).await.exit, Exit::Code(0));
+    let server = world.server.clone();
+    world.runner.wait().await;
+    server.with(|state| {
+        assert_eq!((state.released.clone(), state.left), (vec![long], 1));
+        assert!(state.reports.iter().all(|report| report.held != never));
+    });
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_for_a_while_gets_every_report_once() {
+    let world = World::start();
+    let held =
+        world.server.queue(&world.sh("echo here; while [ ! -e go ]; do sleep 0.01; done; echo end"), |_| {});
+    world.server.until("output", |state| (!state.log(held).is_empty()).then_some(())).await;
+    world.server.with(|state| state.is_away = true);
+    let dir = world.work_dir.path().join("attempts").join(held.fence.0.to_string());
+    std::fs::write(dir.join("go"), "").unwrap();
+    while dir.exists() {
+        tokio::task::yield_now().await;
+    }
+    world.server.with(|state| state.is_away = false);
+    assert_eq!(world.server.report(held).await.exit, Exit::Code(0));
+    assert_eq!(world.log(held), "here\nend\n");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn tasks_in_an_answer_that_was_lost_are_not_stuck() {
+    let world = World::start();
+    // A long attempt keeps the session busy, which must not keep the others from being found.
+    let long = world.server.queue(&world.sh("echo here; while [ ! -e go ]; do sleep 0.01; done"), |_| {});
+    world.server.until("output", |state| (!state.log(long).is_empty()).then_some(())).await;
+    world.server.with(|state| state.lose_answers = 1);
+    let lost = world.server.queue(&world.sh("exit 4"), |_| {});
+    world.server.until("a second session", |state| (state.registered.len() == 2).then_some(())).await;
+    world.server.with(|state| {
+        assert!(state.held.contains_key(&lost.fence));
+        assert_ne!(state.registered[0].instance, state.registered[1].instance);
+    });
+    let dir = world.work_dir.path().join("attempts").join(long.fence.0.to_string());
+    std::fs::write(dir.join("go"), "").unwrap();
+    assert_eq!(world.server.report(long).await.exit, Exit::Code(0));
+    let again =
+        |state: &crate::server::State| state.reports.iter().find(|r| r.held.task == lost.task).cloned();
+    assert_eq!(world.server.until("the lost task", again).await.exit, Exit::Code(4));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_over_is_followed_by_another() {
+    let world = World::start();
+    let held = world.server.queue(&world.sh("echo here; sleep 60"), |_| {});
+    world.server.until("output", |state| (!state.log(held).is_empty()).then_some(())).await;
+    world.server.with(|state| {
+        state.over.push("000000000000000100000000".to_owned());
+        state.heartbeat_ms = 100;
+    });
+    // The claim that waits is answered, and the next call learns that the session is over.
+    let next = world.server.queue(&world.sh("exit 0"), |_| {});
+    world.server.until("a second session", |state| (state.registered.len() == 2).then_some(())).await;
+    while world.processes().iter().any(|line| line.contains("sleep 60")) {
+        tokio::task::yield_now().await;
+    }
+    world.server.with(|state| assert!(state.reports.iter().all(|r| r.held != held)));
+    let _ = next;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_spawner_that_is_killed_is_replaced_and_its_attempts_are_given_back() {
+    let world = World::start();
+    let script = "echo here; setsid sleep 60 & [ $ATTEMPT = 1 ] && sleep 60; exit 0";
+    let held = world.server.queue(&world.sh(script), |_| {});
+    world.server.until("output", |state| (!state.log(held).is_empty()).then_some(())).await;
+    let spawner = children_named("windlass-spawner", &world);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(spawner), nix::sys::signal::SIGKILL).unwrap();
+    world.server.until("a release", |state| state.released.contains(&held).then_some(())).await;
+    let next = world.server.queue(&world.sh("exit 5"), |_| {});
+    assert_eq!(world.server.report(next).await.exit, Exit::Code(5));
+    world.stop().await;
+}
+
+/// The spawner that has a child of this world.
+fn children_named(name: &str, world: &World) -> i32 {
+    let of_world = world.processes();
+    let pid = of_world[0].split([':', '/']).nth(2).unwrap();
+    let mut pid: i32 = pid.parse().unwrap();
+    loop {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        if status.starts_with(&format!("Name:\t{}", &name[..15.min(name.len())])) {
+            return pid;
+        }
+        pid = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap().parse().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_work_directory_has_one_runner_and_the_next_one_cleans_up() {
+    let world = World::start();
+    let error =
+        windlass_runner::Runner::start(config(world.work_dir.path()), world.server.client()).unwrap_err();
+    assert!(error.to_string().contains("another runner uses it"), "{error}");
+    let (server, work_dir) = (world.server.clone(), world.work_dir);
+    server.until("a session", |state| (state.registered.len() == 1).then_some(())).await;
+    world.runner.shutdown_now();
+    world.runner.wait().await;
+    let stale = work_dir.path().join("attempts").join("99");
+    std::fs::create_dir_all(stale.join("inner")).unwrap();
+    let runner = windlass_runner::Runner::start(config(work_dir.path()), server.client()).unwrap();
+    assert!(!stale.exists());
+    server
+        .until("the same instance", |state| {
+            (state.registered.len() == 2 && state.registered[0].instance == state.registered[1].instance)
+                .then_some(())
+        })
+        .await;
+    runner.shutdown_now();
+    runner.wait().await;
+}

@@ -1,0 +1,139 @@
+//! Cancel and retry of everything that a filter means, and of every task of a package.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::{Map, Value};
+use windlass_model::id::{CodeId, TaskId};
+use windlass_model::task::Status;
+use windlass_model::wire::BadField;
+use windlass_model::wire::tasks::{BulkCancelled, BulkRetried, TaskRef};
+use windlass_store::types::{Cancelled, TaskQuery};
+
+use super::filters::{self, FILTERS};
+use super::params::Id;
+use super::queueing::Key;
+use super::tasks::again;
+use crate::app::App;
+use crate::auth::{Caller, InProject};
+use crate::body::{Ignored, MaybeJson};
+use crate::error::{Answer, ApiError, json, said};
+use crate::query::Query;
+
+/// Tasks that are read and changed in one step.
+const STEP: usize = 1000;
+
+/// `POST P/tasks/cancel`: by the filters of the list, in the query or as a JSON object. Without a status, those that
+/// have not ended.
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    query: Query,
+    MaybeJson(body): MaybeJson<Map<String, Value>>,
+) -> Answer {
+    let query = deliberate(query, body)?;
+    let open = [Status::Queued, Status::Preparing, Status::Running].into_iter().collect();
+    let cancelled = match filters::tasks(&app, project, &query, open).await? {
+        Some(wanted) => cancel_all_of(&app, wanted).await?,
+        None => 0,
+    };
+    Ok(json(&BulkCancelled { msg: "Cancelled".to_owned(), cancelled }))
+}
+
+/// `POST P/codes/{id}/cancel_all`.
+pub async fn cancel_all(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Id(id): Id<CodeId>,
+    _: Ignored,
+) -> Answer {
+    let code = app.code_of(project, id).await?;
+    let statuses = [Status::Queued, Status::Preparing, Status::Running].into_iter().collect();
+    let wanted = TaskQuery { code: Some(code.id), statuses, ..TaskQuery::of(project, STEP) };
+    cancel_all_of(&app, wanted).await?;
+    Ok(said("Cancelled"))
+}
+
+async fn cancel_all_of(app: &App, mut wanted: TaskQuery) -> Result<u64, ApiError> {
+    (wanted.skip, wanted.limit) = (0, STEP);
+    let mut cancelled = 0;
+    loop {
+        let ids: Vec<TaskId> = app.store.tasks(&wanted).await?.iter().map(|t| t.new.id).collect();
+        let outcomes = app.store.cancel_unless_final(&ids, app.now()).await?;
+        let done = |c: &&Cancelled| matches!(c, Cancelled::AtOnce | Cancelled::Requested);
+        cancelled += outcomes.iter().filter(done).count() as u64;
+        match ids.last() {
+            Some(last) if ids.len() == STEP => wanted.before = Some(last.seq()),
+            _ => return Ok(cancelled),
+        }
+    }
+}
+
+/// `POST P/tasks/retry`: a new task for each that the filters mean. Without a status, those that failed.
+pub async fn retry(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Caller(caller): Caller,
+    query: Query,
+    MaybeJson(body): MaybeJson<Map<String, Value>>,
+) -> Answer {
+    let query = deliberate(query, body)?;
+    let failed = [Status::Error, Status::Timeout, Status::Killed].into_iter().collect();
+    let mut retried: Vec<TaskRef> = Vec::new();
+    let Some(mut wanted) = filters::tasks(&app, project, &query, failed).await? else {
+        return Ok(done(retried, None));
+    };
+    wanted.statuses =
+        Status::ALL.into_iter().filter(|&s| wanted.statuses.contains(s) && s.is_final()).collect();
+    wanted.skip = 0;
+    let most = app.config.limits.tasks_per_request;
+    loop {
+        wanted.limit = STEP.min(most - retried.len());
+        let old = app.store.tasks(&wanted).await?;
+        let last = old.last().map(|t| t.new.id);
+        let is_full = old.len() == wanted.limit;
+        let mut new = Vec::with_capacity(old.len());
+        for task in old {
+            let code = app.store.code(task.new.code).await?.filter(|c| c.deleted_at.is_none());
+            if let Some(code) = code {
+                new.push(again(&app, task.new, code.latest.rev, 0, caller.task()));
+            }
+        }
+        if !new.is_empty() {
+            retried.extend(app.enqueue(project, new, Key::default()).await?);
+        }
+        let Some(last) = last.filter(|_| is_full) else {
+            return Ok(done(retried, None));
+        };
+        if retried.len() >= most {
+            return Ok(done(retried, Some(last)));
+        }
+        wanted.before = Some(last.seq());
+    }
+}
+
+fn done(tasks: Vec<TaskRef>, cursor: Option<TaskId>) -> Response {
+    json(&BulkRetried { msg: "Queued up".to_owned(), tasks, cursor: cursor.map(|c| c.to_string()) })
+}
+
+/// The filters of query and body together. Everything must be asked for with `all`, not by leaving the filters out.
+fn deliberate(mut query: Query, body: Map<String, Value>) -> Result<Query, ApiError> {
+    for (key, value) in body {
+        let text = match value {
+            Value::Null => continue,
+            Value::String(text) => text,
+            Value::Number(n) => n.to_string(),
+            Value::Bool(b) => b.to_string(),
+            Value::Array(_) | Value::Object(_) => {
+                return Err(BadField::invalid(key, "must be text, a number or a bool").into());
+            }
+        };
+        query.set_default(&key, text);
+    }
+    let is_narrowed = query.has_any(FILTERS) || Status::ALL.into_iter().any(|s| query.flag(s.as_str()));
+    if !is_narrowed && !query.flag("all") {
+        return Err(ApiError::bad_request("name a filter, such as code_name or a status, or say all=1"));
+    }
+    Ok(query)
+}

@@ -1,0 +1,185 @@
+//! Code packages: upload, list, read, download, pause, delete.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::IntoResponse as _;
+use futures::TryStreamExt as _;
+use http::{HeaderValue, header};
+use windlass_model::code::{Launch, Upload};
+use windlass_model::id::{CodeId, ProjectId, RevisionId};
+use windlass_model::task::Status;
+use windlass_model::wire::BadField;
+use windlass_model::wire::codes::{Code, CodeList, RevisionList, RevisionView, Stats, Uploaded};
+use windlass_store::blob::Area;
+
+use super::params::Id;
+use crate::app::App;
+use crate::auth::InProject;
+use crate::body::Ignored;
+use crate::error::{Answer, ApiError, json, said};
+use crate::query::Query;
+use crate::upload;
+
+/// `POST P/codes`: a first revision, or a new one of the package with this name.
+pub async fn upload(State(app): State<Arc<App>>, InProject(project): InProject, request: Request) -> Answer {
+    let received = upload::receive(&app, request).await?;
+    let order = received.request.validate(&app.config.limits)?;
+    let previous = app.store.code_named(project, &order.name).await?;
+    let launch = order.launch.as_ref().or(previous.as_ref().map(|p| &p.latest.launch));
+    check_launch(launch, received.zip.is_some())?;
+    let package = match received.zip {
+        Some(zip) => Some(zip.keep(&app, launch.map_or("", |l| l.file_name.as_str())).await?),
+        None => None,
+    };
+    let at = app.now();
+    let (code, revision) = (app.ids.mint(at), app.ids.mint(at));
+    let upload = Upload {
+        code: CodeId::new(code.0, code.1),
+        revision: RevisionId::new(revision.0, revision.1),
+        project,
+        package,
+        order,
+        at,
+    };
+    let code = app.store.upload(upload).await?;
+    Ok(json(&Uploaded { msg: "Upload successful.".to_owned(), code: Code::present(&code) }))
+}
+
+/// Whether it says how the package is started.
+fn check_launch(launch: Option<&Launch>, has_zip: bool) -> Result<(), BadField> {
+    match launch {
+        None if has_zip => {
+            Err(BadField::invalid("command", "is required, or file_name: what is to be started in the zip"))
+        }
+        Some(l) if l.command.is_empty() && l.image.is_empty() && l.file_name.is_empty() && has_zip => {
+            Err(BadField::missing("file_name"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `GET P/codes`.
+pub async fn list(State(app): State<Arc<App>>, InProject(project): InProject, query: Query) -> Answer {
+    let codes = app.store.codes(project, query.page()).await?;
+    Ok(json(&CodeList { codes: codes.iter().map(Code::present).collect() }))
+}
+
+/// `GET P/codes/{id}`.
+pub async fn read(State(app): State<Arc<App>>, InProject(project): InProject, Id(id): Id<CodeId>) -> Answer {
+    Ok(json(&Code::present(&app.code_of(project, id).await?)))
+}
+
+/// `DELETE P/codes/{id}`: its queued tasks are cancelled, its schedules end.
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Id(id): Id<CodeId>,
+    _: Ignored,
+) -> Answer {
+    app.code_of(project, id).await?;
+    app.store.delete_code(id, app.now()).await?;
+    Ok(said("Deleted"))
+}
+
+/// `GET P/codes/{id}/revisions`.
+pub async fn revisions(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Id(id): Id<CodeId>,
+    query: Query,
+) -> Answer {
+    let code = app.code_of(project, id).await?;
+    let revisions = app.store.revisions(id, query.page()).await?;
+    Ok(json(&RevisionList { revisions: revisions.iter().map(|r| RevisionView::present(&code, r)).collect() }))
+}
+
+/// `GET P/codes/{id}/download`: the zip, of `?revision=N` or the newest.
+pub async fn download(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Id(id): Id<CodeId>,
+    query: Query,
+) -> Answer {
+    let code = app.code_of(project, id).await?;
+    let revision = match query.number("revision")? {
+        None => Some(code.latest),
+        Some(n) => app.store.revision(id, n as u32).await?,
+    };
+    let revision = revision.ok_or_else(|| ApiError::not_found("Revision"))?;
+    let package = revision.package.ok_or_else(|| ApiError::not_found("Zip of this revision"))?;
+    let found = app.blobs.stream(Area::Packages, &package.sha256).await?;
+    let (size, content) = found.ok_or_else(|| ApiError::internal("the zip of a revision is not kept"))?;
+    // Without `attachment`: one client takes the header apart literally.
+    let file_name = format!("filename={}_{}.zip", plain(&code.name), revision.rev);
+    let file_name = HeaderValue::from_str(&file_name).expect("only plain characters are left in it");
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/zip")),
+        (header::CONTENT_DISPOSITION, file_name),
+        (header::CONTENT_LENGTH, HeaderValue::from(size)),
+    ];
+    let content = content.map_err(|e| std::io::Error::other(e.to_string()));
+    Ok((headers, Body::from_stream(content)).into_response())
+}
+
+/// The name as part of a file name in a header.
+fn plain(name: &str) -> String {
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    name.chars().map(|c| if is_plain(&c) { c } else { '_' }).collect()
+}
+
+/// `GET P/codes/{id}/stats`: tasks by status; those that ended, between the two dates (the last day if absent).
+pub async fn stats(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Id(id): Id<CodeId>,
+    query: Query,
+) -> Answer {
+    const DAY: Duration = Duration::from_secs(86_400);
+    app.code_of(project, id).await?;
+    let to = query.seconds("end_date")?.unwrap_or_else(|| app.now());
+    let from = query.seconds("start_date")?.unwrap_or(to - DAY);
+    let ended = app.store.ended_between(id, from, to).await?;
+    let lanes = app.store.counts(Some(project)).await?;
+    let now = |status| lanes.iter().filter(|l| l.code == id).map(|l| l.counts.get(status)).sum();
+    Ok(json(&Stats {
+        queued: now(Status::Queued),
+        preparing: now(Status::Preparing),
+        running: now(Status::Running),
+        complete: ended.get(Status::Complete),
+        error: ended.get(Status::Error),
+        timeout: ended.get(Status::Timeout),
+        cancelled: ended.get(Status::Cancelled),
+        killed: ended.get(Status::Killed),
+    }))
+}
+
+/// `POST P/codes/{id}/pause_task_queue`: queued and scheduled tasks of it stay queued.
+pub async fn pause(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Id(id): Id<CodeId>,
+    _: Ignored,
+) -> Answer {
+    let has_changed = set_paused(&app, project, id, true).await?;
+    Ok(said(if has_changed { "Paused" } else { "Already paused" }))
+}
+
+/// `POST P/codes/{id}/resume_task_queue`.
+pub async fn resume(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Id(id): Id<CodeId>,
+    _: Ignored,
+) -> Answer {
+    let has_changed = set_paused(&app, project, id, false).await?;
+    Ok(said(if has_changed { "Resumed" } else { "Already resumed" }))
+}
+
+async fn set_paused(app: &App, project: ProjectId, id: CodeId, paused: bool) -> Result<bool, ApiError> {
+    app.code_of(project, id).await?;
+    let changed = app.store.set_paused(id, paused, app.now()).await?;
+    changed.ok_or_else(|| ApiError::not_found("Code package"))
+}

@@ -1,0 +1,58 @@
+//! Projects, and the registry credentials that clients send for them.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use windlass_model::project;
+use windlass_model::wire::BadField;
+use windlass_model::wire::projects::{Project, ProjectList, ProjectRequest};
+use windlass_model::wire::tasks::MAX_NAME_BYTES;
+
+use crate::app::App;
+use crate::auth::{Caller, InProject};
+use crate::body::{Ignored, Json};
+use crate::error::{Answer, ApiError, json, said};
+
+async fn present(app: &App, project: &project::Project) -> Result<Project, ApiError> {
+    let lanes = app.store.counts(Some(project.id)).await?;
+    Ok(Project {
+        id: project.id,
+        name: project.name.clone(),
+        created_at: project.created_at.into(),
+        status: "active".to_owned(),
+        task_count: lanes.iter().map(|lane| lane.counts.total()).sum(),
+    })
+}
+
+/// `GET /2/projects`: those that the token reaches.
+pub async fn list(State(app): State<Arc<App>>, Caller(caller): Caller) -> Answer {
+    let mut projects = Vec::new();
+    for project in app.projects() {
+        if caller.project().is_none_or(|own| own == project.id) {
+            projects.push(present(&app, &project).await?);
+        }
+    }
+    Ok(json(&ProjectList { projects }))
+}
+
+/// `POST /2/projects`.
+pub async fn create(State(app): State<Arc<App>>, Json(request, _hold): Json<ProjectRequest>) -> Answer {
+    let name = request.name.non_empty("name")?.ok_or_else(|| BadField::missing("name"))?;
+    if name.len() > MAX_NAME_BYTES {
+        return Err(BadField::too_large("name", name.len(), MAX_NAME_BYTES).into());
+    }
+    let project = app.create_project(name).await?;
+    Ok(json(&present(&app, &project).await?))
+}
+
+/// `GET P`.
+pub async fn read(State(app): State<Arc<App>>, InProject(project): InProject) -> Answer {
+    let project = app.project(project).ok_or_else(|| ApiError::not_found("Project"))?;
+    Ok(json(&present(&app, &project).await?))
+}
+
+/// `POST P/credentials`: accepted so that clients go on, and not kept: there are no images to pull with them yet, and
+/// a secret that is not needed is best not had.
+pub async fn credentials(_: Ignored) -> Answer {
+    Ok(said("Registry credentials are not kept until images are supported"))
+}

@@ -1,0 +1,110 @@
+//! From checked orders to queued tasks: the path that every new task takes, whoever asks for it.
+
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use windlass_model::code::Code;
+use windlass_model::id::{ProjectId, TaskId};
+use windlass_model::task::NewTask;
+use windlass_model::wire::BadField;
+use windlass_model::wire::tasks::{TaskOrder, TaskRef};
+
+use crate::app::App;
+use crate::error::ApiError;
+
+impl App {
+    /// Queues the orders, all or none, in the revisions that are newest now. The ids are in the order asked for.
+    pub(crate) async fn queue(
+        &self,
+        project: ProjectId,
+        parent: Option<TaskId>,
+        orders: Vec<TaskOrder>,
+        key: Key,
+    ) -> Result<Vec<TaskRef>, ApiError> {
+        let now = self.now();
+        let is_array = orders.len() > 1;
+        // An array rarely names more than one or two packages.
+        let mut codes: Vec<Code> = Vec::with_capacity(1);
+        let mut tasks = Vec::with_capacity(orders.len());
+        for (n, order) in orders.into_iter().enumerate() {
+            let at = match codes.iter().rposition(|c| c.name == order.code_name) {
+                Some(at) => at,
+                None => {
+                    let field =
+                        if is_array { format!("tasks[{n}].code_name") } else { "code_name".to_owned() };
+                    codes.push(self.code_named(project, &order.code_name, &field).await?);
+                    codes.len() - 1
+                }
+            };
+            let code = &codes[at];
+            let (seq, tag) = self.ids.mint(now);
+            tasks.push(NewTask {
+                id: TaskId::new(seq, tag),
+                project,
+                code: code.id,
+                rev: code.latest.rev,
+                priority: order.priority.unwrap_or(code.latest.default_priority),
+                created_at: now,
+                run_at: now + Duration::from_secs(u64::from(order.delay_s)),
+                timeout_s: order.timeout_s,
+                retry: order.retry(code.latest.retry),
+                cluster: order.cluster,
+                label: order.label,
+                schedule: None,
+                parent,
+                retry_of: None,
+                payload: order.payload,
+            });
+        }
+        self.enqueue(project, tasks, key).await
+    }
+
+    /// Queues the tasks, all or none; with a key, unless a request with the same one did.
+    pub(crate) async fn enqueue(
+        &self,
+        project: ProjectId,
+        tasks: Vec<NewTask>,
+        Key(key): Key,
+    ) -> Result<Vec<TaskRef>, ApiError> {
+        let mut n = tasks.len() as u64;
+        let refs = match key {
+            None => {
+                let refs = tasks.iter().map(|t| TaskRef { id: t.id }).collect();
+                self.store.enqueue(tasks).await?;
+                refs
+            }
+            Some(key) => {
+                let first = tasks.first().map(|t| t.id);
+                let ids = self.store.enqueue_once(project, &key, tasks).await?;
+                if ids.first().copied() != first {
+                    n = 0;
+                }
+                ids.into_iter().map(|id| TaskRef { id }).collect()
+            }
+        };
+        self.metrics.queued.inc_by(n);
+        Ok(refs)
+    }
+}
+
+/// The header `Idempotency-Key`: repeating a request with the same key queues nothing twice, and the answer is that of
+/// the first.
+#[derive(Clone, Debug, Default)]
+pub struct Key(pub Option<String>);
+
+/// Longest key.
+const MAX_KEY_BYTES: usize = 255;
+
+impl<S: Sync> FromRequestParts<S> for Key {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Key(None)) };
+        let key = value.to_str().map_err(|_| BadField::invalid("Idempotency-Key", "must be plain text"))?;
+        if key.len() > MAX_KEY_BYTES {
+            return Err(BadField::too_large("Idempotency-Key", key.len(), MAX_KEY_BYTES).into());
+        }
+        Ok(Key((!key.is_empty()).then(|| key.to_owned())))
+    }
+}

@@ -1,0 +1,130 @@
+//! Schedules: make, list, read, change, cancel.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use windlass_model::id::ScheduleId;
+use windlass_model::schedule::{Schedule, ScheduleState, ScheduleStatus};
+use windlass_model::wire::BadField;
+use windlass_model::wire::schedules::{
+    CreateRequest, Schedule as Shown, ScheduleList, ScheduleRef, ScheduleRequest, Scheduled,
+};
+
+use super::params::Id;
+use crate::app::App;
+use crate::auth::InProject;
+use crate::body::{Ignored, Json, TypedJson};
+use crate::error::{Answer, ApiError, json, said};
+use crate::query::Query;
+
+/// Times that a change is tried again because a firing came in between.
+const TRIES: usize = 8;
+
+/// `POST P/schedules`: all or none.
+pub async fn create(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    TypedJson(request, _hold): TypedJson<CreateRequest>,
+) -> Answer {
+    let limits = &app.config.limits;
+    let asked = request.schedules.ok_or_else(|| BadField::missing("schedules"))?;
+    if asked.is_empty() || asked.len() > limits.tasks_per_request {
+        let problem = format!("must have 1 to {} schedules, has {}", limits.tasks_per_request, asked.len());
+        return Err(BadField::invalid("schedules", problem).into());
+    }
+    let now = app.now();
+    let mut schedules = Vec::with_capacity(asked.len());
+    for (n, one) in asked.into_iter().enumerate() {
+        let within = format!("schedules[{n}]");
+        let order = one.validate(limits, now).map_err(|e| e.within(&within))?;
+        let code = app.code_named(project, &order.code_name, &format!("{within}.code_name")).await?;
+        let (seq, tag) = app.ids.mint(now);
+        schedules.push(Schedule {
+            id: ScheduleId::new(seq, tag),
+            project,
+            name: order.name,
+            state: ScheduleState::first(&order.timing),
+            timing: order.timing,
+            template: order.parts.of(code.id),
+            created_at: now,
+            updated_at: now,
+        });
+    }
+    let refs = schedules.iter().map(|s| ScheduleRef { id: s.id }).collect();
+    app.store.create_schedules(schedules, limits.schedules_per_project).await?;
+    Ok(json(&Scheduled { msg: "Scheduled".to_owned(), schedules: refs }))
+}
+
+/// `GET P/schedules`.
+pub async fn list(State(app): State<Arc<App>>, InProject(project): InProject, query: Query) -> Answer {
+    let found = app.store.schedules(project, query.page()).await?;
+    let mut schedules = Vec::with_capacity(found.len());
+    for schedule in &found {
+        schedules.push(present(&app, schedule).await?);
+    }
+    Ok(json(&ScheduleList { schedules }))
+}
+
+/// `GET P/schedules/{id}`.
+pub async fn read(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Id(id): Id<ScheduleId>,
+) -> Answer {
+    let schedule = app.schedule_of(project, id).await?;
+    Ok(json(&present(&app, &schedule).await?))
+}
+
+async fn present(app: &App, schedule: &Schedule) -> Result<Shown, ApiError> {
+    // From the store's memory, also for a package that was deleted.
+    let code = app.store.code(schedule.template.code).await?;
+    Ok(Shown::present(schedule, code.as_ref().map_or("", |c| c.name.as_str())))
+}
+
+/// `PUT P/schedules/{id}`: changes the fields that are given. One that was cancelled stays so; one that has run for
+/// the last time runs again if its timing is changed so that it can.
+pub async fn update(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Id(id): Id<ScheduleId>,
+    Json(request, _hold): Json<ScheduleRequest>,
+) -> Answer {
+    for _ in 0..TRIES {
+        let before = app.schedule_of(project, id).await?;
+        let code = match request.code_name.non_empty("code_name")? {
+            Some(name) => Some(app.code_named(project, name, "code_name").await?.id),
+            None => None,
+        };
+        let (now, mut after) = (app.now(), before.clone());
+        let is_retimed = request.apply(&mut after, code, &app.config.limits, now)?;
+        if is_retimed && before.state.status != ScheduleStatus::Cancelled {
+            after.state = before.state.retimed(&after.timing, now);
+        }
+        after.updated_at = now;
+        if app.store.replace_schedule_if_unchanged(&before, after).await? {
+            return Ok(said("Updated"));
+        }
+    }
+    Err(ApiError::busy("the schedule keeps changing; try again"))
+}
+
+/// `POST P/schedules/{id}/cancel`. One that has ended stays as it is, which is no error.
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Id(id): Id<ScheduleId>,
+    _: Ignored,
+) -> Answer {
+    for _ in 0..TRIES {
+        let before = app.schedule_of(project, id).await?;
+        if before.state.status != ScheduleStatus::Scheduled {
+            return Ok(said("Cancelled"));
+        }
+        let state = before.state.cancelled(windlass_model::lifecycle::CANCELLED_MSG);
+        let after = Schedule { state, updated_at: app.now(), ..before.clone() };
+        if app.store.replace_schedule_if_unchanged(&before, after).await? {
+            return Ok(said("Cancelled"));
+        }
+    }
+    Err(ApiError::busy("the schedule keeps changing; try again"))
+}

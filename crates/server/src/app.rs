@@ -1,0 +1,161 @@
+//! What every request shares.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use windlass_model::id::{ProjectId, RunnerId, TokenId};
+use windlass_model::project::{Project, Scope, TokenRecord};
+use windlass_model::time::Timestamp;
+use windlass_store::blob::Blobs;
+use windlass_store::{Store, StoreError};
+
+use crate::attempt_token::AttemptKey;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::ids::Ids;
+use crate::metrics::Metrics;
+use crate::sessions::{Session, Sessions};
+use crate::tokens::{self, Tokens};
+
+/// Unit of the budget for bodies in memory.
+pub(crate) const BODY_UNIT: usize = 64 * 1024;
+
+/// The server, without a socket: shared by every request and every loop.
+pub struct App {
+    /// What is kept.
+    pub store: Arc<dyn Store>,
+    /// Packages, long logs, large results.
+    pub blobs: Blobs,
+    /// What time it is.
+    pub clock: Clock,
+    /// The settings.
+    pub config: Config,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Cancelled when the server begins to stop: whoever waits answers at once.
+    pub stopping: CancellationToken,
+    /// Cancelled when no request is left: the loops end.
+    pub loops_end: CancellationToken,
+    /// The tokens.
+    pub tokens: Tokens,
+    /// The runners' sessions.
+    pub sessions: Sessions,
+    pub(crate) ids: Ids,
+    pub(crate) attempt_key: AttemptKey,
+    pub(crate) bodies: Arc<Semaphore>,
+    projects: RwLock<HashMap<ProjectId, Arc<Project>>>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// A server on `store`. Reads from it what is kept in memory: tokens, projects, runner sessions.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        blobs: Blobs,
+        clock: Clock,
+        config: Config,
+    ) -> Result<Arc<App>, StoreError> {
+        let key = store.secret("attempt-tokens", crate::ids::secret()).await?;
+        let projects = store.projects().await?;
+        let app = App {
+            ids: Ids::after(store.newest_seq().await?),
+            tokens: Tokens::new(store.tokens().await?),
+            sessions: Sessions::default(),
+            metrics: Metrics::new(),
+            stopping: CancellationToken::new(),
+            loops_end: CancellationToken::new(),
+            attempt_key: AttemptKey::new(&key),
+            bodies: Arc::new(Semaphore::new((config.http.bodies_bytes / BODY_UNIT).max(1))),
+            projects: RwLock::new(projects.into_iter().map(|p| (p.id, Arc::new(p))).collect()),
+            store,
+            blobs,
+            clock,
+            config,
+        };
+        for (record, _) in app.store.runners().await? {
+            if record.gone_at.is_none() {
+                app.sessions.insert(&record);
+            }
+        }
+        Ok(Arc::new(app))
+    }
+
+    /// Now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The project.
+    pub fn project(&self, id: ProjectId) -> Option<Arc<Project>> {
+        self.projects.read().get(&id).cloned()
+    }
+
+    /// Every project, oldest first.
+    pub fn projects(&self) -> Vec<Arc<Project>> {
+        let mut all: Vec<_> = self.projects.read().values().cloned().collect();
+        all.sort_by_key(|p| p.id);
+        all
+    }
+
+    /// Makes a project. It is kept when this returns `Ok`.
+    pub async fn create_project(&self, name: &str) -> Result<Arc<Project>, StoreError> {
+        let now = self.now();
+        let (seq, tag) = self.ids.mint(now);
+        let project = Project { id: ProjectId::new(seq, tag), name: name.to_owned(), created_at: now };
+        self.store.create_project(project.clone()).await?;
+        let project = Arc::new(project);
+        self.projects.write().insert(project.id, project.clone());
+        Ok(project)
+    }
+
+    /// Makes a token and returns its text, which is kept nowhere. Without a `project` it is good in every one.
+    pub async fn create_token(
+        &self,
+        project: Option<ProjectId>,
+        scopes: &[Scope],
+        name: &str,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(String, TokenRecord), StoreError> {
+        let now = self.now();
+        let (seq, tag) = self.ids.mint(now);
+        let text = tokens::fresh();
+        let mut scopes = scopes.to_vec();
+        scopes.sort_unstable();
+        scopes.dedup();
+        let record = TokenRecord {
+            id: TokenId::new(seq, tag),
+            hash: tokens::hash(&text),
+            project,
+            scopes,
+            name: name.to_owned(),
+            created_at: now,
+            expires_at,
+            last_used_at: None,
+        };
+        self.store.create_token(record.clone()).await?;
+        self.tokens.insert(record.clone());
+        Ok((text, record))
+    }
+
+    /// The runner's session.
+    ///
+    /// # Errors
+    /// [`StoreError::SessionOver`] if there is none that lives.
+    pub(crate) async fn session(&self, runner: RunnerId) -> Result<Arc<Session>, StoreError> {
+        if let Some(session) = self.sessions.get(runner) {
+            return Ok(session);
+        }
+        // It may have registered with another server on the same store.
+        let records = self.store.runners().await?;
+        let live = records.iter().find(|(r, _)| r.id == runner && r.gone_at.is_none());
+        live.map(|(record, _)| self.sessions.insert(record)).ok_or(StoreError::SessionOver)
+    }
+}

@@ -1,0 +1,252 @@
+//! Who asks, and whether they may.
+//!
+//! A token is read from `Authorization: OAuth|Bearer|JWT|Token X` (the scheme in any case) or from `?oauth=`.
+//!
+//! | status | when |
+//! |---|---|
+//! | 401 | no token, or none that is known here, or one that has expired; the text says which |
+//! | 403 | a token that is known, but lacks the scope, or belongs to another project than the one in the path |
+//! | 404 | what the path names is not there, or is not the project's: the two look alike |
+//!
+//! A token that is limited to a project gets the same 403 for every other project id, existing or not.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode, header};
+use windlass_model::id::{ProjectId, TaskId};
+use windlass_model::project::Scope;
+
+use crate::app::App;
+use crate::attempt_token::Attempt;
+use crate::body;
+use crate::error::ApiError;
+use crate::query::value_of;
+use crate::tokens::Token;
+
+/// Who may use a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody, without a token.
+    Open,
+    /// Whoever has any token that is valid.
+    Known,
+    /// Whoever has any valid token that reaches the project in the path.
+    Member,
+    /// Whoever has this scope in the project in the path.
+    Project(Scope),
+    /// Whoever has this scope without being limited to a project.
+    Root(Scope),
+}
+
+impl std::fmt::Display for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Access::Open => f.write_str("open"),
+            Access::Known => f.write_str("any token"),
+            Access::Member => f.write_str("any token of the project"),
+            Access::Project(scope) => write!(f, "{scope}"),
+            Access::Root(scope) => write!(f, "{scope}, not limited to a project"),
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub enum Principal {
+    /// Nobody in particular, on an open route.
+    Anyone,
+    /// The bearer of a token.
+    Token(Arc<Token>),
+    /// A worker, for as long as its attempt runs. It may queue, schedule, report progress and read.
+    Attempt(Attempt),
+}
+
+impl Principal {
+    /// The task that a worker acts for.
+    pub fn task(&self) -> Option<TaskId> {
+        match self {
+            Principal::Attempt(attempt) => Some(attempt.held.task),
+            _ => None,
+        }
+    }
+
+    /// The project it is limited to.
+    pub fn project(&self) -> Option<ProjectId> {
+        match self {
+            Principal::Anyone => None,
+            Principal::Token(token) => token.record.project,
+            Principal::Attempt(attempt) => Some(attempt.project),
+        }
+    }
+
+    /// Whether it may do what needs `scope` in `project` (none: outside of any).
+    pub fn may(&self, scope: Scope, project: Option<ProjectId>) -> bool {
+        match self {
+            Principal::Anyone => false,
+            Principal::Token(token) => token.record.allows(scope, project),
+            Principal::Attempt(attempt) => {
+                matches!(scope, Scope::Queue | Scope::Read) && project == Some(attempt.project)
+            }
+        }
+    }
+
+    fn scopes(&self) -> String {
+        match self {
+            Principal::Anyone => String::new(),
+            Principal::Token(token) => {
+                token.record.scopes.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(", ")
+            }
+            Principal::Attempt(_) => "queue, read, while its attempt runs".to_owned(),
+        }
+    }
+}
+
+/// The project in the path, after the caller was let in.
+#[derive(Clone, Copy, Debug)]
+pub struct InProject(pub ProjectId);
+
+/// The caller, after being let in.
+#[derive(Clone, Debug)]
+pub struct Caller(pub Principal);
+
+impl<S: Sync> FromRequestParts<S> for InProject {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let found = parts.extensions.get::<InProject>().copied();
+        found.ok_or_else(|| ApiError::internal("a route without a project asks for it"))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let found = parts.extensions.get::<Caller>().cloned();
+        found.ok_or_else(|| ApiError::internal("a route was reached without a caller"))
+    }
+}
+
+/// Lets the request through to its handler if `access` allows it. Every route has this in front of it.
+pub async fn guard(
+    State((app, access)): State<(Arc<App>, Access)>,
+    params: Result<RawPathParams, RawPathParamsRejection>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    // A path that is not UTF-8 names nothing.
+    let params = params.map_err(|_| ApiError::new(StatusCode::NOT_FOUND, "Not found"))?;
+    let caller = match access {
+        Access::Open => Principal::Anyone,
+        _ => identify(&app, request.headers(), request.uri().query()).await?,
+    };
+    match access {
+        Access::Open | Access::Known => {}
+        Access::Root(scope) => root(&caller, scope)?,
+        Access::Member => {
+            let project = project(&app, &caller, &params)?;
+            request.extensions_mut().insert(InProject(project));
+        }
+        Access::Project(scope) => {
+            let project = project(&app, &caller, &params)?;
+            if !caller.may(scope, Some(project)) {
+                return Err(lacks(&caller, scope));
+            }
+            request.extensions_mut().insert(InProject(project));
+        }
+    }
+    request.extensions_mut().insert(Caller(caller));
+    if matches!(*request.method(), Method::GET | Method::DELETE) {
+        request = body::drop_unused(&app, request).await?;
+    }
+    Ok(next.run(request).await)
+}
+
+fn root(caller: &Principal, scope: Scope) -> Result<(), ApiError> {
+    if caller.may(scope, None) {
+        return Ok(());
+    }
+    match caller.project() {
+        Some(_) => Err(ApiError::forbidden(format!(
+            "this needs a token with the scope {scope} that is not limited to a project"
+        ))),
+        None => Err(lacks(caller, scope)),
+    }
+}
+
+fn lacks(caller: &Principal, scope: Scope) -> ApiError {
+    ApiError::forbidden(format!(
+        "this needs a token with the scope {scope}; this one has: {}",
+        caller.scopes()
+    ))
+}
+
+fn project(app: &App, caller: &Principal, params: &RawPathParams) -> Result<ProjectId, ApiError> {
+    let text = params.iter().find(|(name, _)| *name == "project_id").map(|(_, v)| v).unwrap_or_default();
+    let named = text.parse::<ProjectId>().map_err(|_| {
+        let msg = "Project not found: the project id in the path must be 24 hexadecimal digits";
+        ApiError::new(StatusCode::NOT_FOUND, msg)
+    })?;
+    match caller.project() {
+        Some(own) if own == named => Ok(named),
+        Some(own) => {
+            Err(ApiError::forbidden(format!("this token belongs to the project {own}, not to {named}")))
+        }
+        None if app.project(named).is_some() => Ok(named),
+        None => Err(ApiError::not_found("Project")),
+    }
+}
+
+async fn identify(app: &Arc<App>, headers: &HeaderMap, query: Option<&str>) -> Result<Principal, ApiError> {
+    let unauthorized = |msg: &str| ApiError::new(StatusCode::UNAUTHORIZED, msg);
+    let in_query;
+    let text = match bearer(headers)? {
+        Some(text) => text,
+        None => {
+            in_query = query.and_then(|q| value_of(q, "oauth"));
+            in_query.as_deref().ok_or_else(|| {
+                unauthorized("no token: send it as `Authorization: OAuth TOKEN` or as `?oauth=TOKEN`")
+            })?
+        }
+    };
+    let now = app.now();
+    if let Some(token) = app.tokens.find(text) {
+        if token.record.is_expired(now) {
+            return Err(unauthorized("this token has expired"));
+        }
+        if token.note_use(now) {
+            let (app, id) = (app.clone(), token.record.id);
+            tokio::spawn(async move {
+                if let Err(e) = app.store.note_tokens_used(vec![(id, now)]).await {
+                    tracing::warn!(error = %e, "the use of token {id} was not noted");
+                }
+            });
+        }
+        return Ok(Principal::Token(token));
+    }
+    if let Some(attempt) = app.attempt_key.read(text) {
+        return match app.store.leased(&[attempt.held]).await?.first() {
+            Some(Some(_)) => Ok(Principal::Attempt(attempt)),
+            _ => Err(unauthorized("this token was good for one attempt of a task, which is over")),
+        };
+    }
+    Err(unauthorized("this token is not known here: it is wrong, or was revoked"))
+}
+
+/// The token in the `Authorization` header.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let (scheme, token) = value.to_str().ok().and_then(|v| v.trim().split_once(' ')).unwrap_or_default();
+    let is_known = ["oauth", "bearer", "jwt", "token"].iter().any(|known| known.eq_ignore_ascii_case(scheme));
+    let token = token.trim();
+    if !is_known || token.is_empty() {
+        let msg = "the Authorization header must be `OAuth TOKEN` (or Bearer, JWT, Token)";
+        return Err(ApiError::new(StatusCode::UNAUTHORIZED, msg));
+    }
+    Ok(Some(token))
+}

@@ -1,0 +1,99 @@
+//! The server on a socket: bounded connections, no patience for slow heads, and a stop that loses nothing.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::loops;
+use crate::router::router;
+
+/// How long to wait when the system has no more sockets to give.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+/// Serves until `shutdown` resolves, then stops in order: whoever waits is answered, no new connection is taken,
+/// requests are finished (up to the configured time), the loops end, the store is closed.
+///
+/// After it returns, everything that was answered is kept.
+pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Output = ()>) {
+    let mut loops = loops::start(&app);
+    let mut connections = JoinSet::new();
+    let hang_up = CancellationToken::new();
+    tokio::select! {
+        () = shutdown => {}
+        never = accept(&listener, &app, &mut connections, &hang_up) => match never {},
+    }
+    drop(listener);
+    // First those who wait, as their connections are busy until they are answered; then everybody.
+    app.stopping.cancel();
+    hang_up.cancel();
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(app.config.http.stop_timeout, all).await.is_err() {
+        tracing::warn!("{} connections were still busy and are cut off", connections.len());
+        connections.shutdown().await;
+    }
+    app.loops_end.cancel();
+    while loops.join_next().await.is_some() {}
+    app.store.close().await;
+}
+
+async fn accept(
+    listener: &TcpListener,
+    app: &Arc<App>,
+    connections: &mut JoinSet<()>,
+    hang_up: &CancellationToken,
+) -> Infallible {
+    let service = TowerToHyperService::new(router(app.clone()));
+    let free = Arc::new(Semaphore::new(app.config.http.connections));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(app.config.http.head_timeout);
+    loop {
+        let permit = free.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(e) => {
+                    // Of one connection, or of the process for want of sockets: in both cases others come.
+                    tracing::debug!(error = %e, "a connection was not accepted");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    continue;
+                }
+            },
+            Some(_) = connections.join_next() => continue,
+        };
+        let (http, service, app, hang_up) = (http.clone(), service.clone(), app.clone(), hang_up.clone());
+        connections.spawn(async move {
+            app.metrics.connections.inc();
+            talk(&http, stream, service, &hang_up).await;
+            app.metrics.connections.dec();
+            drop(permit);
+        });
+    }
+}
+
+async fn talk(
+    http: &http1::Builder,
+    stream: TcpStream,
+    service: TowerToHyperService<axum::Router>,
+    hang_up: &CancellationToken,
+) {
+    // Answers are small and whole: there is nothing to gain from holding them back.
+    let _ = stream.set_nodelay(true);
+    let connection = http.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        // What goes wrong on a connection is the client's to see.
+        _ = connection.as_mut() => return,
+        () = hang_up.cancelled() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}

@@ -1,0 +1,159 @@
+//! Code packages on their way in: multipart or plain JSON; the zip goes to a file, never whole into memory.
+
+pub mod literal;
+pub mod multipart;
+pub mod package;
+
+use std::fs::File;
+use std::io::{Seek as _, SeekFrom};
+
+use axum::extract::Request;
+use http::{StatusCode, header};
+use md5::{Digest as _, Md5};
+use sha2::Sha256;
+use tokio::io::AsyncWriteExt as _;
+use windlass_model::code::BlobRef;
+use windlass_model::wire::codes::UploadRequest;
+use windlass_store::blob::Area;
+
+use self::literal::Unescape;
+use self::multipart::Multipart;
+use crate::app::App;
+use crate::body::{self, Patience};
+use crate::error::ApiError;
+
+/// Largest `data` part.
+const DATA_BYTES: usize = 2 * 1024 * 1024;
+
+/// What a request to upload brought.
+#[derive(Debug)]
+pub struct Received {
+    /// The options.
+    pub request: UploadRequest,
+    /// The zip, not yet checked.
+    pub zip: Option<Zip>,
+}
+
+/// A zip in a file that nobody else can see and that is gone when this is dropped.
+#[derive(Debug)]
+pub struct Zip {
+    file: File,
+    /// Its hash and length.
+    pub blob: BlobRef,
+    /// Its MD5 in hexadecimal.
+    pub md5: String,
+}
+
+/// Reads an upload as any of the clients sends it.
+pub async fn receive(app: &App, request: Request) -> Result<Received, ApiError> {
+    let (parts, body) = request.into_parts();
+    let content_type =
+        parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if !content_type.to_ascii_lowercase().trim_start().starts_with("multipart/") {
+        let raw = body::read(app, &parts.headers, body, DATA_BYTES).await?;
+        return Ok(Received { request: body::parse(&raw.bytes)?, zip: None });
+    }
+    let boundary = multipart::boundary(content_type)
+        .ok_or_else(|| ApiError::bad_request("the Content-Type names no usable multipart boundary"))?;
+    let http = &app.config.http;
+    let patience = Patience::new(http.idle_timeout, http.upload_timeout);
+    let mut parts = Multipart::new(body, &boundary, patience);
+    let received = receive_parts(app, &mut parts).await;
+    body::linger(parts.into_body()).await;
+    received
+}
+
+async fn receive_parts(app: &App, parts: &mut Multipart) -> Result<Received, ApiError> {
+    let (mut data, mut zip) = (None, None);
+    while let Some(name) = parts.next_part().await? {
+        match name.as_str() {
+            "data" => data = Some(small(parts).await?),
+            "file" => zip = save(app, parts).await?,
+            // Some clients add fields of their own.
+            _ => {}
+        }
+    }
+    let data =
+        data.ok_or_else(|| ApiError::bad_request("data: is required, a part with the options as JSON"))?;
+    let request = body::parse(&data).map_err(|e| ApiError::new(e.status, format!("data: {}", e.msg)))?;
+    Ok(Received { request, zip })
+}
+
+async fn small(parts: &mut Multipart) -> Result<Vec<u8>, ApiError> {
+    let mut whole = Vec::new();
+    while let Some(piece) = parts.chunk().await? {
+        whole.extend_from_slice(&piece);
+        if whole.len() > DATA_BYTES {
+            let msg = format!("data: is larger than the limit of {DATA_BYTES} bytes");
+            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, msg));
+        }
+    }
+    Ok(whole)
+}
+
+/// Saves the part as a file; `None` if it is empty, as clients send it that have no zip.
+async fn save(app: &App, parts: &mut Multipart) -> Result<Option<Zip>, ApiError> {
+    let limit = app.config.packages.zip_bytes;
+    let unwritable = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::StorageFull => ApiError::busy("no space is left on the disk for uploads"),
+        _ => ApiError::internal(&format!(
+            "an upload cannot be written to {}: {e}",
+            app.config.scratch.display()
+        )),
+    };
+    let file = tempfile::tempfile_in(&app.config.scratch).map_err(unwritable)?;
+    let mut out = tokio::fs::File::from_std(file.try_clone().map_err(unwritable)?);
+    let (mut sha256, mut md5, mut size) = (Sha256::new(), Md5::new(), 0u64);
+    let mut unescape = Unescape::default();
+    let mut is_last = false;
+    while !is_last {
+        let piece = match parts.chunk().await? {
+            Some(piece) => unescape.feed(&piece),
+            None => {
+                is_last = true;
+                unescape.end()
+            }
+        };
+        let piece = piece.map_err(|e| ApiError::bad_request(format!("file: {e}")))?;
+        size += piece.len() as u64;
+        if size > limit {
+            let msg = format!("file: the zip is larger than the limit of {limit} bytes");
+            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, msg));
+        }
+        sha256.update(&piece);
+        md5.update(&piece);
+        out.write_all(&piece).await.map_err(unwritable)?;
+    }
+    out.flush().await.map_err(unwritable)?;
+    let blob = BlobRef { sha256: hex::encode(sha256.finalize()), size_bytes: size };
+    Ok((size > 0).then(|| Zip { file, blob, md5: hex::encode(md5.finalize()) }))
+}
+
+impl Zip {
+    /// Checks the zip and keeps it: afterwards it is a blob. `file_name`, if not empty, must be in it.
+    pub async fn keep(self, app: &App, file_name: &str) -> Result<(BlobRef, String), ApiError> {
+        let Zip { mut file, blob, md5 } = self;
+        let (limits, file_name, size) = (app.config.packages, file_name.to_owned(), blob.size_bytes);
+        let checked = tokio::task::spawn_blocking(move || {
+            file.seek(SeekFrom::Start(0)).map_err(|e| package::Refused::unreadable(&e))?;
+            package::check(&file, size, &limits, &file_name)?;
+            file.seek(SeekFrom::Start(0)).map_err(|e| package::Refused::unreadable(&e))?;
+            Ok::<_, package::Refused>(file)
+        });
+        let file =
+            checked.await.map_err(|e| ApiError::internal(&format!("checking a zip failed: {e}")))??;
+        let mut file = tokio::fs::File::from_std(file);
+        app.blobs.put_stream(Area::Packages, &blob, &mut file).await?;
+        Ok((blob, md5))
+    }
+}
+
+impl From<package::Refused> for ApiError {
+    fn from(refused: package::Refused) -> Self {
+        let status = match refused.is_too_large {
+            true => StatusCode::PAYLOAD_TOO_LARGE,
+            false => StatusCode::BAD_REQUEST,
+        };
+        ApiError::new(status, format!("{}: {}", refused.field, refused.why))
+    }
+}

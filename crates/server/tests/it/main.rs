@@ -1,0 +1,21 @@
+//! The server without a socket (and, in `socket`, with one), on the in-memory store and a clock that tests move.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at what it did not expect")]
+
+mod access;
+mod bad_input;
+mod bulk;
+mod document;
+mod endurance;
+mod explain;
+mod logs;
+mod rules;
+mod runners;
+mod schedules;
+mod server;
+mod socket;
+
+mod tasks;
+mod tokens;
+mod uploads;
+mod wire;

@@ -1,0 +1,111 @@
+//! Whether a database is whole: everything that must hold between its tables, read from outside.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::fault::store_error;
+use super::rows::status_number;
+use super::{partition, schema};
+use crate::error::StoreError;
+use windlass_model::task::Status;
+
+/// What does not hold in the database in `dir`, in words; empty if it is whole. Reads all of it, so it may take minutes;
+/// the store may be open meanwhile.
+pub fn audit(dir: &Path) -> Result<Vec<String>, StoreError> {
+    let check = || -> rusqlite::Result<Vec<String>> {
+        let conn = schema::open_reader(dir)?;
+        conn.execute_batch("BEGIN")?;
+        let mut problems = Vec::new();
+        integrity(&conn, &mut problems)?;
+        places(&conn, &mut problems)?;
+        counters(&conn, &mut problems)?;
+        Ok(problems)
+    };
+    check().map_err(|e| store_error(&e))
+}
+
+fn integrity(conn: &Connection, problems: &mut Vec<String>) -> rusqlite::Result<()> {
+    let mut lines = conn.prepare("PRAGMA integrity_check")?;
+    for line in lines.query_map([], |row| row.get::<_, String>(0))? {
+        let line = line?;
+        if line != "ok" {
+            problems.push(format!("integrity check: {line}"));
+        }
+    }
+    Ok(())
+}
+
+/// Each task's key is in exactly one of the tables that say where it stands, and each key there has its task.
+fn places(conn: &Connection, problems: &mut Vec<String>) -> rusqlite::Result<()> {
+    let mut places: BTreeMap<i64, Vec<&str>> = BTreeMap::new();
+    let mut collect = |table: &str, name: &'static str| -> rusqlite::Result<()> {
+        let mut keys = conn.prepare(&format!("SELECT seq FROM {table}"))?;
+        for key in keys.query_map([], |row| row.get(0))? {
+            places.entry(key?).or_default().push(name);
+        }
+        Ok(())
+    };
+    for name in ["ready", "delayed", "running"] {
+        collect(name, name)?;
+    }
+    let partitions = partition::load(conn)?;
+    for partition in partitions.keys() {
+        collect(&format!("done_d{}", partition.0), "done")?;
+    }
+    for partition in partitions.keys() {
+        let mut keys = conn.prepare(&format!("SELECT seq FROM task_d{}", partition.0))?;
+        for key in keys.query_map([], |row| row.get::<_, i64>(0))? {
+            let key = key?;
+            match places.remove(&key).as_deref() {
+                Some([_]) => {}
+                Some(several) => problems.push(format!("task {key} is in {}", several.join(" and "))),
+                None => problems.push(format!("task {key} is nowhere")),
+            }
+        }
+    }
+    problems.extend(
+        places.into_iter().map(|(key, at)| format!("{} has {key}, which is no task", at.join(" and "))),
+    );
+    for (table, owner) in [
+        ("waiting", "seq IN (SELECT seq FROM ready UNION ALL SELECT seq FROM delayed)"),
+        ("chunk", "seq IN (SELECT seq FROM running)"),
+    ] {
+        let sql = format!("SELECT count(*) FROM {table} WHERE NOT {owner}");
+        let orphans: i64 = conn.query_row(&sql, [], |row| row.get(0))?;
+        if orphans > 0 {
+            problems.push(format!("{table} has {orphans} rows of tasks that are elsewhere"));
+        }
+    }
+    Ok(())
+}
+
+/// Counters are what they count.
+fn counters(conn: &Connection, problems: &mut Vec<String>) -> rusqlite::Result<()> {
+    let mut counts: BTreeMap<(usize, u8), i64> = BTreeMap::new();
+    let mut add = |sql: &str, sign: i64| -> rusqlite::Result<()> {
+        let mut rows = conn.prepare(sql)?;
+        let rows = rows.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get::<_, i64>(2)?)))?;
+        for row in rows {
+            let (key, n) = row?;
+            *counts.entry(key).or_default() += sign * n;
+        }
+        Ok(())
+    };
+    let (queued, running) = (status_number(Status::Queued), status_number(Status::Running));
+    for (table, status) in [("ready", queued), ("delayed", queued), ("running", running)] {
+        add(&format!("SELECT lane, {status}, count(*) FROM {table} GROUP BY lane"), 1)?;
+    }
+    for tables in partition::load(conn)?.values() {
+        add(&tables.count_done, 1)?;
+    }
+    add("SELECT lane, status, n FROM counter", -1)?;
+    let off = counts.into_iter().filter(|(_, n)| *n != 0);
+    problems.extend(
+        off.map(|((lane, status), n)| {
+            format!("the counter of lane {lane}, status {status} is off by {}", -n)
+        }),
+    );
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! Secrets, projects and tokens.
+
+use rusqlite::{OptionalExtension as _, params};
+use windlass_model::id::TokenId;
+use windlass_model::project::{Project, TokenRecord};
+use windlass_model::time::Timestamp;
+
+use crate::sqlite::rows::{Json, json};
+use crate::sqlite::work::{Durability, Stop, Work};
+use crate::sqlite::writer::Operation;
+
+pub(in crate::sqlite) struct Secret {
+    pub(in crate::sqlite) name: String,
+    pub(in crate::sqlite) fresh: [u8; 32],
+}
+
+impl Operation for Secret {
+    type Answer = [u8; 32];
+
+    fn run(&mut self, work: &mut Work<'_>) -> Result<[u8; 32], Stop> {
+        let mut kept = work.read("SELECT value FROM secret WHERE name = ?1")?;
+        if let Some(value) = kept.query_row([&self.name], |row| row.get(0)).optional()? {
+            return Ok(value);
+        }
+        work.write("INSERT INTO secret(name, value) VALUES (?1, ?2)")?
+            .execute(params![self.name, self.fresh])?;
+        Ok(self.fresh)
+    }
+}
+
+pub(in crate::sqlite) struct CreateProject(pub(in crate::sqlite) Project);
+
+impl Operation for CreateProject {
+    type Answer = ();
+
+    fn run(&mut self, work: &mut Work<'_>) -> Result<(), Stop> {
+        let seq = self.0.id.seq();
+        work.write("INSERT INTO project(seq, data) VALUES (?1, ?2)")?
+            .execute(params![seq.0, json(&self.0)])?;
+        work.note_seq(seq);
+        Ok(())
+    }
+}
+
+pub(in crate::sqlite) struct CreateToken(pub(in crate::sqlite) TokenRecord);
+
+impl Operation for CreateToken {
+    type Answer = ();
+
+    fn run(&mut self, work: &mut Work<'_>) -> Result<(), Stop> {
+        let seq = self.0.id.seq();
+        let last_used_at = self.0.last_used_at.map(Timestamp::as_millis);
+        work.write("INSERT INTO token(seq, last_used_at, data) VALUES (?1, ?2, ?3)")?.execute(params![
+            seq.0,
+            last_used_at,
+            json(&self.0)
+        ])?;
+        work.note_seq(seq);
+        Ok(())
+    }
+}
+
+pub(in crate::sqlite) struct RevokeToken(pub(in crate::sqlite) TokenId);
+
+impl Operation for RevokeToken {
+    type Answer = bool;
+
+    fn run(&mut self, work: &mut Work<'_>) -> Result<bool, Stop> {
+        let seq = self.0.seq().0;
+        let mut kept = work.read("SELECT data FROM token WHERE seq = ?1")?;
+        let kept = kept.query_row([seq], |row| row.get::<_, Json<TokenRecord>>(0)).optional()?;
+        if kept.is_none_or(|Json(token)| token.id != self.0) {
+            return Ok(false);
+        }
+        work.write("DELETE FROM token WHERE seq = ?1")?.execute([seq])?;
+        Ok(true)
+    }
+}
+
+pub(in crate::sqlite) struct NoteTokensUsed(pub(in crate::sqlite) Vec<(TokenId, Timestamp)>);
+
+impl Operation for NoteTokensUsed {
+    type Answer = ();
+    const DURABILITY: Durability = Durability::Process;
+
+    fn run(&mut self, work: &mut Work<'_>) -> Result<(), Stop> {
+        for (id, at) in &self.0 {
+            work.write("UPDATE token SET last_used_at = ?2 WHERE seq = ?1")?
+                .execute(params![id.seq().0, at.as_millis()])?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! Dropping what is older than its retention.
+
+use rusqlite::params;
+use windlass_model::id::Seq;
+use windlass_model::task::Status;
+use windlass_model::time::Timestamp;
+
+use crate::sqlite::work::{Durability, Stop, Work, minute};
+use crate::sqlite::writer::Operation;
+use crate::types::{Partition, Retention};
+
+/// Drops the oldest partition that is to go. `None`: there is none, and everything else is dropped, too.
+pub(in crate::sqlite) struct PruneOne(pub(in crate::sqlite) Retention, pub(in crate::sqlite) Timestamp);
+
+impl Operation for PruneOne {
+    type Answer = Option<u64>;
+
+    fn run(&mut self, work: &mut Work<'_>) -> Result<Option<u64>, Stop> {
+        let Self(retention, now) = *self;
+        let oldest_kept = Seq::at(now - retention.tasks);
+        let old = work.state.view.partitions.keys().filter(|p| p.next().first() <= oldest_kept);
+        for partition in old.copied().collect::<Vec<_>>() {
+            if !has_live(work, partition)? {
+                return Ok(Some(drop_partition(work, partition)?));
+            }
+        }
+        let oldest_minute = minute(now - retention.tasks);
+        let mut old = work.read("SELECT EXISTS (SELECT 1 FROM ended WHERE minute < ?1)")?;
+        if old.query_row([oldest_minute], |row| row.get::<_, bool>(0))? {
+            work.write("DELETE FROM ended WHERE minute < ?1")?.execute([oldest_minute])?;
+        }
+        let oldest_key = (now - retention.keys).as_millis();
+        let mut old = work.read("SELECT EXISTS (SELECT 1 FROM queue_key WHERE at <= ?1)")?;
+        if old.query_row([oldest_key], |row| row.get::<_, bool>(0))? {
+            work.write("DELETE FROM queue_key WHERE at <= ?1")?.execute([oldest_key])?;
+        }
+        let over = work
+            .state
+            .sessions
+            .values()
+            .filter(|s| s.record.gone_at.is_some_and(|at| at + retention.runners <= now));
+        for id in over.map(|s| s.record.id).collect::<Vec<_>>() {
+            work.write("DELETE FROM session WHERE seq = ?1")?.execute([id.seq().0])?;
+            work.state.sessions.remove(&id);
+        }
+        Ok(None)
+    }
+}
+
+/// Whether a task of the partition has not ended.
+fn has_live(work: &Work<'_>, partition: Partition) -> rusqlite::Result<bool> {
+    let (from, to) = (partition.first().0, partition.next().first().0);
+    if work.state.running.keys().any(|seq| (from..to).contains(seq)) {
+        return Ok(true);
+    }
+    let mut ready = work.read(
+        "SELECT EXISTS (SELECT 1 FROM ready WHERE lane = ?1 AND prank = ?2 AND seq >= ?3 AND seq < ?4)",
+    )?;
+    let mut delayed =
+        work.read("SELECT EXISTS (SELECT 1 FROM delayed WHERE lane = ?1 AND seq >= ?2 AND seq < ?3)")?;
+    for lane in 0..work.state.view.catalog.lanes().len() {
+        if work.state.counters.get(lane, Status::Queued) == 0 {
+            continue;
+        }
+        if delayed.query_row(params![lane, from, to], |row| row.get(0))? {
+            return Ok(true);
+        }
+        for prank in 0..3 {
+            if ready.query_row(params![lane, prank, from, to], |row| row.get(0))? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn drop_partition(work: &mut Work<'_>, partition: Partition) -> rusqlite::Result<u64> {
+    let Some(tables) = work.tables(partition) else { return Ok(0) };
+    let mut counts = work.read(&tables.count_done)?;
+    let counts = counts.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let counts = counts.collect::<rusqlite::Result<Vec<(usize, usize, i64)>>>()?;
+    let mut tasks = 0;
+    for (lane, status, n) in counts {
+        work.count_many(lane, crate::sqlite::rows::status(status), -n);
+        tasks += n.unsigned_abs();
+    }
+    work.batch(&tables.drop)?;
+    work.state.view.partitions.remove(&partition);
+    work.view_changed();
+    Ok(tasks)
+}
+
+/// Writes what is there already.
+pub(in crate::sqlite) struct Check;
+
+impl Operation for Check {
+    type Answer = ();
+    const DURABILITY: Durability = Durability::Process;
+
+    fn run(&mut self, work: &mut Work<'_>) -> Result<(), Stop> {
+        work.write("UPDATE fence SET mark = mark")?.execute([])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! What waits: places in the queue, ages, sums of what has ended.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use windlass_model::id::{Seq, TaskId};
+use windlass_model::task::Status;
+use windlass_model::time::Timestamp;
+
+use super::task;
+use crate::sqlite::counters::Counters;
+use crate::sqlite::rows::{self, prank};
+use crate::sqlite::state::View;
+use crate::sqlite::work::minute;
+use crate::types::{Counts, Partition};
+
+/// How many claimable tasks go before this one, counted up to `limit`, in the lanes that `may_start` lets.
+pub(in crate::sqlite) fn ahead_of(
+    conn: &Connection,
+    view: &View,
+    id: TaskId,
+    limit: usize,
+    may_start: impl Fn(usize) -> bool,
+) -> rusqlite::Result<Option<usize>> {
+    let Some(tables) = view.partitions.get(&Partition::of(id)) else { return Ok(None) };
+    let found = task::row(conn, &view.catalog, tables, id.seq())?;
+    let Some((task, lane, _)) = found.filter(|(task, ..)| task.new.id == id) else { return Ok(None) };
+    let prank = prank(task.new.priority);
+    let mut ready = conn.prepare_cached("SELECT 1 FROM ready WHERE lane = ?1 AND prank = ?2 AND seq = ?3")?;
+    if !ready.exists(params![lane, prank, id.seq().0])? {
+        return Ok(None);
+    }
+    let mut before = conn.prepare_cached(
+        "SELECT count(*) FROM (SELECT 1 FROM ready WHERE lane = ?1 AND (prank, seq) < (?2, ?3) LIMIT ?4)",
+    )?;
+    let mut ahead = 0;
+    for (number, other) in view.catalog.lanes().iter().enumerate() {
+        if ahead == limit {
+            break;
+        }
+        if other.cluster == view.catalog.lanes()[lane].cluster && may_start(other.package) {
+            let params = params![number, prank, id.seq().0, limit - ahead];
+            ahead += before.query_row(params, |row| row.get::<_, usize>(0))?;
+        }
+    }
+    Ok(Some(ahead))
+}
+
+/// When the oldest claimable task was created.
+pub(in crate::sqlite) fn oldest_ready(
+    conn: &Connection,
+    view: &View,
+    counters: &Counters,
+) -> rusqlite::Result<Option<Timestamp>> {
+    let mut first =
+        conn.prepare_cached("SELECT seq FROM ready WHERE lane = ?1 AND prank = ?2 ORDER BY seq LIMIT 1")?;
+    let mut oldest: Option<i64> = None;
+    for lane in 0..view.catalog.lanes().len() {
+        if counters.get(lane, Status::Queued) == 0 {
+            continue;
+        }
+        for prank in 0..3 {
+            let seq: Option<i64> = first.query_row(params![lane, prank], |row| row.get(0)).optional()?;
+            oldest = oldest.into_iter().chain(seq).min();
+        }
+    }
+    Ok(oldest.map(|seq| Seq(seq).created_at()))
+}
+
+/// Tasks of the package that ended in these minutes, by status.
+pub(in crate::sqlite) fn ended_between(
+    conn: &Connection,
+    package: usize,
+    from: Timestamp,
+    to: Timestamp,
+) -> rusqlite::Result<Counts> {
+    let mut sums = conn.prepare_cached(
+        "SELECT status, sum(n) FROM ended WHERE code = ?1 AND minute BETWEEN ?2 AND ?3 GROUP BY status",
+    )?;
+    let sums = sums.query_map(params![package, minute(from), minute(to)], |row| {
+        Ok((rows::status(row.get(0)?), row.get::<_, i64>(1)?))
+    })?;
+    let mut counts = Counts::default();
+    for sum in sums {
+        let (status, n) = sum?;
+        counts.add(status, n.unsigned_abs());
+    }
+    Ok(counts)
+}

@@ -1,0 +1,12 @@
+//! The store from outside.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod conformance;
+mod damage;
+mod disk_full;
+mod group;
+mod kill;
+mod lock;
+mod signals;
+mod world;
