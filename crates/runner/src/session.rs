@@ -32,8 +32,8 @@ use windlass_model::runner::{
     RevisionSpec,
 };
 
-use crate::run::{Bench, Job, Outcome, SLOT_LIMIT, report, run};
-use crate::slots::Slots;
+use crate::run::{Bench, Job, Outcome, report, run};
+use crate::slots::{SLOT_LIMIT, Slots};
 use crate::supervise::Command;
 
 /// Longest time a claim waits at the server, as a share of the lease: the wait is a sign of life, too.
@@ -50,8 +50,6 @@ const HEARTBEAT_PAUSE: Duration = Duration::from_millis(500);
 const AHEAD: Duration = Duration::from_millis(25);
 /// Most tasks claimed ahead per slot.
 const AHEAD_PER_SLOT: usize = 16;
-/// Most attempts that get ready while every slot is taken.
-const GET_READY: usize = 4;
 /// Most reports in one call, and most bytes of output and results in it.
 const BATCH: (usize, usize) = (64, 8 * 1024 * 1024);
 /// Longest time a runner that stops tries to say good-bye.
@@ -224,9 +222,9 @@ impl Session {
 
     // Attempts.
 
-    /// Starts what can get a slot, and some that get ready for the next.
+    /// Starts what can get a slot or be the next to get one.
     fn start_backlog(&mut self) {
-        while self.slots.waiting() < self.slots.free() + self.slots.total().min(GET_READY)
+        while self.slots.waiting() < self.slots.open()
             && let Some((job, _)) = self.backlog.pop_front()
         {
             self.start(job);
@@ -335,12 +333,12 @@ impl Session {
         if !self.may_claim() {
             return 0;
         }
-        (self.slots.free() + self.ahead()).saturating_sub(self.coming())
+        (self.slots.total() + self.ahead()).saturating_sub(self.load())
     }
 
-    /// Tasks that are here or on their way and have no slot yet.
-    fn coming(&self) -> usize {
-        self.slots.waiting() + self.backlog.len() + self.wanted
+    /// Tasks that are here or on their way and whose process has not ended.
+    fn load(&self) -> usize {
+        self.slots.taken() + self.slots.waiting() + self.backlog.len() + self.wanted
     }
 
     /// How many tasks to have here beside those that run.
@@ -364,7 +362,7 @@ impl Session {
         if !self.reports.is_empty() && !self.is_reporting {
             self.begin_finish();
         }
-        let has_free_slot = self.slots.free() > self.coming();
+        let has_free_slot = self.slots.total() > self.load();
         if !self.is_polling && has_free_slot && self.wants() > 0 {
             self.begin_claim();
         }

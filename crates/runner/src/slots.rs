@@ -1,4 +1,7 @@
 //! The slots of a runner: as many processes as it has of them run at once.
+//!
+//! The spawner sees to it. Beside those that run, some are with it already and start the moment one ends; that costs
+//! nobody a round trip. A task that must wait for long there is withdrawn and given back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,11 +10,18 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+/// Longest time a task that was claimed ahead waits for a slot, ready to start, before it is given back.
+pub(crate) const SLOT_LIMIT: Duration = Duration::from_millis(200);
+
+/// Most processes that wait with the spawner.
+const NEXT: usize = 4;
+
 /// The slots of a runner, shared by its sessions.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    free: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     total: usize,
+    next: usize,
     /// Attempts that were started and have no slot yet.
     waiting: AtomicUsize,
     /// A slot was freed: for a session that did not free it.
@@ -20,9 +30,11 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new(total: usize) -> Arc<Self> {
+        let next = total.min(NEXT);
         Arc::new(Self {
-            free: Arc::new(Semaphore::new(total)),
+            places: Arc::new(Semaphore::new(total + next)),
             total,
+            next,
             waiting: AtomicUsize::new(0),
             freed: Notify::new(),
         })
@@ -33,9 +45,14 @@ impl Slots {
         self.total
     }
 
-    /// Slots that nothing runs in.
-    pub(crate) fn free(&self) -> usize {
-        self.free.available_permits()
+    /// Attempts that are with the spawner; more than there are slots if some wait there.
+    pub(crate) fn taken(&self) -> usize {
+        self.total + self.next - self.open()
+    }
+
+    /// Attempts that the spawner can take now.
+    pub(crate) fn open(&self) -> usize {
+        self.places.available_permits()
     }
 
     /// Attempts that are getting ready for a slot.
@@ -46,7 +63,7 @@ impl Slots {
     /// Lets an attempt get ready for a slot.
     pub(crate) fn enter(self: &Arc<Self>) -> Slot {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        Slot { slots: self.clone(), permit: None, since: None, held: Duration::ZERO }
+        Slot { slots: self.clone(), permit: None, since: None, held: Duration::ZERO, is_free: false }
     }
 }
 
@@ -58,18 +75,26 @@ pub(crate) struct Slot {
     /// When it took the slot.
     since: Option<Instant>,
     held: Duration,
+    is_free: bool,
 }
 
 impl Slot {
-    /// Waits for a slot, first come first served. Does nothing if it has one.
+    /// Waits for a place with the spawner, first come first served. Does nothing if it has one.
     pub(crate) async fn take(&mut self) {
         if self.permit.is_none() {
-            let permit = self.slots.free.clone().acquire_owned().await;
+            let permit = self.slots.places.clone().acquire_owned().await;
             self.permit = Some(permit.expect("the semaphore is never closed"));
+            // A place is given up after the spawner has freed the slot: so what is free here is free there.
+            self.is_free = self.slots.taken() <= self.slots.total;
             if self.since.replace(Instant::now()).is_none() {
                 self.slots.waiting.fetch_sub(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Whether the process will start at once.
+    pub(crate) fn is_free(&self) -> bool {
+        self.is_free
     }
 
     /// Gives the slot to the next.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -15,9 +16,11 @@ use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
-use super::message::{self, End};
+use super::message::{self, End, Word};
+use super::process::SLOTS;
 use crate::config::SpawnerCommand;
 
 /// A process to be started.
@@ -48,6 +51,7 @@ pub(crate) enum SpawnError {
 /// Starts processes. One per runner; shared by its slots.
 pub(crate) struct Spawner {
     command: SpawnerCommand,
+    slots: usize,
     /// Where the attempts have their directories: tells which processes are ours when a spawner is gone.
     attempts: PathBuf,
     connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
@@ -62,6 +66,8 @@ pub(crate) struct Child {
     pub(crate) stdout: pipe::Receiver,
     /// Its standard error.
     pub(crate) stderr: pipe::Receiver,
+    /// Since when it runs: told of one that had to wait, and where asked by signal 0.
+    pub(crate) start: oneshot::Receiver<Instant>,
     /// How it ended, once nothing of it is left. An error: its spawner died, and it was killed.
     pub(crate) end: oneshot::Receiver<End>,
 }
@@ -71,13 +77,21 @@ struct Connection {
     /// Held while a frame is being written.
     writing: tokio::sync::Mutex<()>,
     /// Who waits for which process; none once the spawner is gone.
-    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<End>>>>,
+    waiting: Mutex<Option<HashMap<u64, Listener>>>,
+}
+
+/// Who wants to know of a process.
+struct Listener {
+    start: Option<oneshot::Sender<Instant>>,
+    end: oneshot::Sender<End>,
 }
 
 impl Spawner {
     /// A handle that starts its spawner with the first process, and anew whenever it died.
-    pub(crate) fn new(command: SpawnerCommand, attempts: PathBuf) -> Self {
-        Self { command, attempts, connection: tokio::sync::Mutex::default(), ids: AtomicU64::new(1) }
+    ///
+    /// It runs `slots` processes at once; others wait for one to end.
+    pub(crate) fn new(command: SpawnerCommand, slots: usize, attempts: PathBuf) -> Self {
+        Self { command, slots, attempts, connection: tokio::sync::Mutex::default(), ids: AtomicU64::new(1) }
     }
 
     /// Starts a process. That its program cannot be run is told as its end.
@@ -87,10 +101,10 @@ impl Spawner {
         let (stderr, stderr_end) = output_pipe().map_err(SpawnError::Pipes)?;
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let frame = message::encode_spawn(id, order.program, order.cwd, order.mark, order.argv, order.env);
-        let end =
+        let (start, end) =
             connection.expect(id).ok_or_else(|| SpawnError::Spawner(io::ErrorKind::BrokenPipe.into()))?;
         connection.send(&frame, &[stdout_end, stderr_end]).await.map_err(SpawnError::Spawner)?;
-        Ok(Child { id, connection, stdout, stderr, end })
+        Ok(Child { id, connection, stdout, stderr, start, end })
     }
 
     /// The connection to a spawner that is alive.
@@ -103,14 +117,15 @@ impl Spawner {
             warn!("the spawner died; starting another");
             kill_leftovers(&self.attempts);
         }
-        let connection = Connection::open(&self.command)?;
+        let connection = Connection::open(&self.command, self.slots)?;
         *current = Some(connection.clone());
         Ok(connection)
     }
 }
 
 impl Child {
-    /// Sends a signal to its whole group. Nothing happens if it is over.
+    /// Sends a signal to its whole group; withdraws it if it waits; nothing happens if it is over. Signal 0 asks whether
+    /// it has started, and withdraws it if not.
     pub(crate) async fn kill(&self, signal: i32) {
         // A failure means that the spawner is gone, and so is the process; `end` tells.
         let _ = self.connection.send(&message::encode_kill(self.id, signal), &[]).await;
@@ -118,10 +133,11 @@ impl Child {
 }
 
 impl Connection {
-    fn open(command: &SpawnerCommand) -> io::Result<Arc<Self>> {
+    fn open(command: &SpawnerCommand, slots: usize) -> io::Result<Arc<Self>> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
         let mut process = Command::new(&command.program)
             .args(&command.args)
+            .env(SLOTS, slots.to_string())
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .spawn()
@@ -135,7 +151,10 @@ impl Connection {
         });
         // Weak in effect: the reader holds the connection only while it reads, so that the socket closes, and the
         // spawner ends, when the runner is dropped.
-        tokio::spawn(read_ends(Arc::downgrade(&connection), connection.socket.as_fd().try_clone_to_owned()?));
+        tokio::spawn(read_words(
+            Arc::downgrade(&connection),
+            connection.socket.as_fd().try_clone_to_owned()?,
+        ));
         std::thread::Builder::new().name("spawner-wait".to_owned()).stack_size(64 * 1024).spawn(
             move || match process.wait() {
                 Ok(status) if status.success() => {}
@@ -150,11 +169,31 @@ impl Connection {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Registers somebody who waits for the end of process `id`; `None`: the spawner is gone.
-    fn expect(&self, id: u64) -> Option<oneshot::Receiver<End>> {
-        let (sender, receiver) = oneshot::channel();
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?.insert(id, sender);
-        Some(receiver)
+    /// Registers somebody who wants to know of process `id`; `None`: the spawner is gone.
+    fn expect(&self, id: u64) -> Option<(oneshot::Receiver<Instant>, oneshot::Receiver<End>)> {
+        let ((start, started), (end, ended)) = (oneshot::channel(), oneshot::channel());
+        let listener = Listener { start: Some(start), end };
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?.insert(id, listener);
+        Some((started, ended))
+    }
+
+    /// Passes on what the spawner says. Nobody listens any more if the attempt was dropped.
+    fn tell(&self, id: u64, word: Word) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(waiting) = waiting.as_mut() else { return };
+        match word {
+            Word::Started { since_us } => {
+                if let Some(start) = waiting.get_mut(&id).and_then(|listener| listener.start.take()) {
+                    let now = Instant::now();
+                    let _ = start.send(now.checked_sub(Duration::from_micros(since_us)).unwrap_or(now));
+                }
+            }
+            Word::Ended(end) => {
+                if let Some(listener) = waiting.remove(&id) {
+                    let _ = listener.end.send(end);
+                }
+            }
+        }
     }
 
     /// Sends a frame, the descriptors with its first byte.
@@ -184,19 +223,15 @@ impl Connection {
     }
 }
 
-/// Hands each end to who waits for it, until the spawner is gone.
-async fn read_ends(connection: std::sync::Weak<Connection>, socket: OwnedFd) {
+/// Passes on what the spawner says, until the spawner is gone.
+async fn read_words(connection: std::sync::Weak<Connection>, socket: OwnedFd) {
     let socket = std::os::unix::net::UnixStream::from(socket);
     let Ok(mut socket) = UnixStream::from_std(socket) else { return };
     let mut record = [0; message::RECORD];
     while socket.read_exact(&mut record).await.is_ok() {
-        let (id, end) = message::decode_end(&record);
+        let (id, word) = message::decode_word(&record);
         let Some(connection) = connection.upgrade() else { return };
-        let mut waiting = connection.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = waiting.as_mut().and_then(|w| w.remove(&id)) {
-            // Nobody waits any more if the attempt was dropped.
-            let _ = sender.send(end);
-        }
+        connection.tell(id, word);
     }
     if let Some(connection) = connection.upgrade() {
         connection.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();

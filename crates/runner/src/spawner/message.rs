@@ -24,7 +24,8 @@ pub(super) enum Request<'a> {
         argv: Vec<&'a CStr>,
         env: Vec<&'a CStr>,
     },
-    /// Send a signal to the group of a process that was started.
+    /// Send a signal to the group of a process that was started; one that waits is withdrawn. Signal 0 sends none, and
+    /// asks for an answer: that it has started, or that it was withdrawn.
     Kill { id: u64, signal: i32 },
 }
 
@@ -138,6 +139,15 @@ impl Step {
     const ALL: [Step; 4] = [Step::Fork, Step::Prepare, Step::Enter, Step::Exec];
 }
 
+/// What the spawner tells of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// It runs, since so long: told of one that had to wait, or where asked.
+    Started { since_us: u64 },
+    /// It is over.
+    Ended(End),
+}
+
 /// What became of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -161,18 +171,29 @@ pub(crate) enum End {
         /// Why.
         errno: i32,
     },
+    /// It was withdrawn before it started.
+    Withdrawn,
 }
 
 /// Bytes of one answer.
 pub(super) const RECORD: usize = 56;
 
+const EXITED: u64 = 0;
+const FAILED: u64 = 1;
+const WITHDRAWN: u64 = FAILED + Step::ALL.len() as u64;
+const STARTED: u64 = WITHDRAWN + 1;
+
 /// An answer as a record.
-pub(super) fn encode_end(id: u64, end: End) -> [u8; RECORD] {
-    let words = match end {
-        End::Exited { status, wall_us, user_us, system_us, peak_memory_bytes } => {
-            [id, u64::from(status.cast_unsigned()), wall_us, user_us, system_us, peak_memory_bytes, 0]
+pub(super) fn encode_word(id: u64, word: Word) -> [u8; RECORD] {
+    let words = match word {
+        Word::Ended(End::Exited { status, wall_us, user_us, system_us, peak_memory_bytes }) => {
+            [id, EXITED, u64::from(status.cast_unsigned()), wall_us, user_us, system_us, peak_memory_bytes]
         }
-        End::Failed { step, errno } => [id, u64::from(errno.cast_unsigned()), 0, 0, 0, 0, 1 + step as u64],
+        Word::Ended(End::Failed { step, errno }) => {
+            [id, FAILED + step as u64, u64::from(errno.cast_unsigned()), 0, 0, 0, 0]
+        }
+        Word::Ended(End::Withdrawn) => [id, WITHDRAWN, 0, 0, 0, 0, 0],
+        Word::Started { since_us } => [id, STARTED, 0, since_us, 0, 0, 0],
     };
     let mut record = [0; RECORD];
     for (place, word) in record.chunks_exact_mut(8).zip(words) {
@@ -182,18 +203,21 @@ pub(super) fn encode_end(id: u64, end: End) -> [u8; RECORD] {
 }
 
 /// The answer in a record.
-pub(super) fn decode_end(record: &[u8; RECORD]) -> (u64, End) {
+pub(super) fn decode_word(record: &[u8; RECORD]) -> (u64, Word) {
     let mut words = [0; RECORD / 8];
     for (word, bytes) in words.iter_mut().zip(record.as_chunks::<8>().0) {
         *word = u64::from_ne_bytes(*bytes);
     }
-    let [id, code, wall_us, user_us, system_us, peak_memory_bytes, failed] = words;
+    let [id, kind, code, wall_us, user_us, system_us, peak_memory_bytes] = words;
     let code = (code as u32).cast_signed();
-    let end = match failed.checked_sub(1).and_then(|step| Step::ALL.get(step as usize)) {
-        Some(&step) => End::Failed { step, errno: code },
-        None => End::Exited { status: code, wall_us, user_us, system_us, peak_memory_bytes },
+    let step = kind.checked_sub(FAILED).and_then(|step| Step::ALL.get(step as usize));
+    let word = match (kind, step) {
+        (_, Some(&step)) => Word::Ended(End::Failed { step, errno: code }),
+        (WITHDRAWN, _) => Word::Ended(End::Withdrawn),
+        (STARTED, _) => Word::Started { since_us: wall_us },
+        _ => Word::Ended(End::Exited { status: code, wall_us, user_us, system_us, peak_memory_bytes }),
     };
-    (id, end)
+    (id, word)
 }
 
 #[cfg(test)]
@@ -226,8 +250,9 @@ mod tests {
         let exited =
             End::Exited { status: -1, wall_us: u64::MAX, user_us: 2, system_us: 3, peak_memory_bytes: 4 };
         let failed = Step::ALL.map(|step| End::Failed { step, errno: 13 });
-        for end in failed.into_iter().chain([exited]) {
-            assert_eq!(decode_end(&encode_end(9, end)), (9, end));
+        let ends = failed.into_iter().chain([exited, End::Withdrawn]).map(Word::Ended);
+        for word in ends.chain([Word::Started { since_us: 7 }]) {
+            assert_eq!(decode_word(&encode_word(9, word)), (9, word));
         }
     }
 

@@ -1,5 +1,6 @@
 //! The spawner's side: one thread that starts, signals and buries processes.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -15,8 +16,11 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, send};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
-use super::message::{self, End, Request};
+use super::message::{self, End, Request, Word};
 use super::sys::{self, Launch, Stack, Waited};
+
+/// Variable that says how many processes may run at once.
+pub(super) const SLOTS: &str = "WINDLASS_SPAWNER_SLOTS";
 
 /// Most files a task may have open, if the host's own limit is not lower.
 const OPEN_FILES: u64 = 65_536;
@@ -40,9 +44,22 @@ struct Spawner {
     /// Our children as the kernel lists them, if it does.
     children: Option<File>,
     stack: Stack,
+    /// Processes that may run at once.
+    slots: usize,
     tasks: Vec<Task>,
+    /// Requests that wait for a slot: so that the next process starts when one ends, not a round trip later.
+    waiting: VecDeque<Waiting>,
+    /// Answers that were not sent yet.
+    unsent: Vec<u8>,
     unread: Vec<u8>,
-    fds: std::collections::VecDeque<OwnedFd>,
+    fds: VecDeque<OwnedFd>,
+}
+
+/// A request to start a process, and the ends of its pipes.
+struct Waiting {
+    id: u64,
+    frame: Vec<u8>,
+    output: [OwnedFd; 2],
 }
 
 /// A process that was started and has not been buried with all it left.
@@ -77,9 +94,12 @@ impl Spawner {
             null: File::open("/dev/null")?,
             children: File::open(format!("/proc/{me}/task/{me}/children")).ok(),
             stack: Stack::new(),
+            slots: std::env::var(SLOTS).ok().and_then(|slots| slots.parse().ok()).unwrap_or(usize::MAX),
             tasks: Vec::new(),
+            waiting: VecDeque::new(),
+            unsent: Vec::new(),
             unread: Vec::new(),
-            fds: std::collections::VecDeque::new(),
+            fds: VecDeque::new(),
         })
     }
 
@@ -136,22 +156,46 @@ impl Spawner {
         let mut at = 0;
         while let Some((frame, length)) = message::frame(&bytes[at..]).map_err(garbled)? {
             match message::decode(frame).map_err(garbled)? {
-                request @ Request::Spawn { .. } => self.spawn(&request)?,
+                request @ Request::Spawn { .. } => self.accept(&request, frame)?,
                 Request::Kill { id, signal } => self.kill(id, signal),
             }
             at += length;
         }
+        self.tell()?;
         self.unread = bytes;
         self.unread.drain(..at);
         self.unread.shrink_to(64 * 1024);
         Ok(true)
     }
 
-    fn spawn(&mut self, request: &Request<'_>) -> io::Result<()> {
-        let Request::Spawn { id, program, cwd, mark, argv, env } = request else { return Ok(()) };
+    /// Starts a process, or lets it wait.
+    fn accept(&mut self, request: &Request<'_>, frame: &[u8]) -> io::Result<()> {
         let (Some(stdout), Some(stderr)) = (self.fds.pop_front(), self.fds.pop_front()) else {
             return Err(garbled(message::Garbled));
         };
+        let output = [stdout, stderr];
+        match request {
+            Request::Spawn { id, .. } if self.tasks.len() >= self.slots => {
+                self.waiting.push_back(Waiting { id: *id, frame: frame.to_vec(), output });
+            }
+            request => self.spawn(request, &output),
+        }
+        Ok(())
+    }
+
+    /// Starts processes that wait, as far as there are slots.
+    fn start_waiting(&mut self) -> io::Result<()> {
+        while self.tasks.len() < self.slots
+            && let Some(next) = self.waiting.pop_front()
+        {
+            self.say(next.id, Word::Started { since_us: 0 });
+            self.spawn(&message::decode(&next.frame).map_err(garbled)?, &next.output);
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, request: &Request<'_>, [stdout, stderr]: &[OwnedFd; 2]) {
+        let Request::Spawn { id, program, cwd, mark, argv, env } = request else { return };
         let launch = Launch {
             program,
             argv,
@@ -166,17 +210,21 @@ impl Spawner {
             Ok(leader) => {
                 let mark = mark.to_bytes().to_vec();
                 self.tasks.push(Task { id: *id, leader, mark, started, end: None });
-                Ok(())
             }
-            Err((step, errno)) => tell(&self.socket, *id, End::Failed { step, errno: errno as i32 }),
+            Err((step, errno)) => self.say(*id, Word::Ended(End::Failed { step, errno: errno as i32 })),
         }
     }
 
-    fn kill(&self, id: u64, signal: i32) {
-        let task = self.tasks.iter().find(|task| task.id == id);
-        if let (Some(task), Ok(signal)) = (task, Signal::try_from(signal)) {
-            // An error means that nothing of the group is left.
-            let _ = killpg(task.leader, signal);
+    fn kill(&mut self, id: u64, signal: i32) {
+        if let Some(at) = self.waiting.iter().position(|waiting| waiting.id == id) {
+            self.waiting.remove(at);
+            self.say(id, Word::Ended(End::Withdrawn));
+        } else if let Some(task) = self.tasks.iter().find(|task| task.id == id) {
+            match Signal::try_from(signal) {
+                // An error means that nothing of the group is left.
+                Ok(signal) => drop(killpg(task.leader, signal)),
+                Err(_) => self.say(id, Word::Started { since_us: micros(task.started) }),
+            }
         }
     }
 
@@ -200,11 +248,32 @@ impl Spawner {
             match self.tasks[at].end {
                 Some(end) if self.leaves_nothing(at) => {
                     let task = self.tasks.swap_remove(at);
-                    tell(&self.socket, task.id, end)?;
+                    self.say(task.id, Word::Ended(end));
                 }
                 _ => at += 1,
             }
         }
+        self.start_waiting()?;
+        self.tell()
+    }
+
+    fn say(&mut self, id: u64, word: Word) {
+        self.unsent.extend_from_slice(&message::encode_word(id, word));
+    }
+
+    /// Sends what is to be said, all at once: each time wakes the runner.
+    fn tell(&mut self) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < self.unsent.len() {
+            match send(self.socket.as_raw_fd(), &self.unsent[sent..], MsgFlags::MSG_NOSIGNAL) {
+                Ok(bytes) => sent += bytes,
+                Err(Errno::EINTR) => {}
+                // The runner is gone: reading will say so, and everything is ended then.
+                Err(Errno::EPIPE | Errno::ECONNRESET) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.unsent.clear();
         Ok(())
     }
 
@@ -244,6 +313,7 @@ impl Spawner {
 
     /// Ends everything that was started, when nobody is left to tell.
     fn end_all(&mut self) {
+        self.waiting.clear();
         for task in &self.tasks {
             let _ = killpg(task.leader, Signal::SIGKILL);
         }
@@ -261,26 +331,15 @@ impl Spawner {
 fn exited(task: &Task, waited: &Waited) -> End {
     End::Exited {
         status: waited.status,
-        wall_us: u64::try_from(task.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        wall_us: micros(task.started),
         user_us: waited.user_us,
         system_us: waited.system_us,
         peak_memory_bytes: waited.peak_memory_bytes,
     }
 }
 
-fn tell(socket: &OwnedFd, id: u64, end: End) -> io::Result<()> {
-    let record = message::encode_end(id, end);
-    let mut rest = &record[..];
-    while !rest.is_empty() {
-        match send(socket.as_raw_fd(), rest, MsgFlags::MSG_NOSIGNAL) {
-            Ok(sent) => rest = &rest[sent..],
-            Err(Errno::EINTR) => {}
-            // The runner is gone: reading will say so, and everything is ended then.
-            Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 fn garbled(_: message::Garbled) -> io::Error {
