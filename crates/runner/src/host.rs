@@ -66,14 +66,15 @@ impl Host {
             return Err(std::io::Error::other("the path of the work directory must be UTF-8"));
         }
         let attempts = work_dir.join("attempts");
-        handle::kill_leftovers(&attempts);
+        let mark = [b"TASK_DIR=", attempts.as_os_str().as_encoded_bytes(), b"/"].concat();
+        handle::kill_marked(|entry| entry.starts_with(&mark));
         workdir::sweep(&attempts)?;
         let api = ApiAddress::parse(api_url)
             .ok_or_else(|| std::io::Error::other(format!("`{api_url}` is no URL of a server")))?;
         Ok(Self {
             limits,
             isolation: isolation::current(),
-            spawner: Spawner::new(spawner, slots, attempts.clone()),
+            spawner: Spawner::new(spawner, slots),
             programs: Programs::new(&work_dir.join("shims"), &host_path())?,
             attempts,
             variables: HOST_VARIABLES

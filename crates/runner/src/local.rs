@@ -103,7 +103,7 @@ pub async fn run_local(
 
     let (commands, mut told) = watch::channel(Command::Run);
     let mut pass = Pass(output);
-    let process = supervise(child, true, plan.timeout, limits.grace, &mut told, &mut pass);
+    let process = supervise(child, plan.timeout, limits.grace, &mut told, &mut pass);
     tokio::pin!(process);
     let mut may_cancel = true;
     let ended = loop {

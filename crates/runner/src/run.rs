@@ -148,7 +148,7 @@ async fn attempt(
     })?;
     let started = Instant::now();
     let mut log = LiveLog::new(job.held(), bench.logs.clone(), host.limits.log_bytes);
-    let ended = supervise(child, slot.is_free(), plan.timeout, host.limits.grace, commands, &mut log).await;
+    let ended = supervise(child, plan.timeout, host.limits.grace, commands, &mut log).await;
     slot.free();
 
     let mut notes = Vec::new();

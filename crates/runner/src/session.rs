@@ -120,7 +120,7 @@ pub(crate) struct Session {
     is_drained: bool,
     backlog: VecDeque<(Job, Instant)>,
     running: HashMap<Fence, (Held, Running)>,
-    attempts: JoinSet<(Held, Outcome, Duration)>,
+    attempts: JoinSet<(Held, Outcome)>,
     reports: VecDeque<Report>,
     give_back: Vec<Held>,
 
@@ -136,7 +136,7 @@ pub(crate) struct Session {
     heartbeat_at: Instant,
     last_heartbeat_at: Instant,
     batch: usize,
-    /// Mean time that an attempt holds a slot.
+    /// Mean time that an attempt runs.
     mean: Option<Duration>,
     give_up_at: Option<Instant>,
 }
@@ -199,7 +199,7 @@ impl Session {
             tokio::select! {
                 Some(answer) = self.calls.next() => self.answered(answer),
                 Some(ended) = self.attempts.join_next_with_id() => match ended {
-                    Ok((_, (held, outcome, took))) => self.ended(held, outcome, took),
+                    Ok((_, (held, outcome))) => self.ended(held, outcome),
                     Err(panic) => self.broke(&panic),
                 },
                 Some(lost) = self.lost.recv() => self.lose(&lost),
@@ -237,17 +237,18 @@ impl Session {
         let (bench, mut slot) = (self.bench.clone(), self.slots.enter());
         let task = self.attempts.spawn(async move {
             let outcome = run(&bench, &job, &mut slot, told).await;
-            (held, outcome, slot.held())
+            (held, outcome)
         });
         let running = Running { commands, since: Instant::now(), is_known: false, task };
         self.running.insert(held.fence, (held, running));
     }
 
-    fn ended(&mut self, held: Held, outcome: Outcome, took: Duration) {
+    fn ended(&mut self, held: Held, outcome: Outcome) {
         self.running.remove(&held.fence);
         match outcome {
             Outcome::Report(report) => {
                 // The mean of about the last eight.
+                let took = Duration::from_millis(report.usage.wall_ms.max(1));
                 self.mean = Some(self.mean.map_or(took, |mean| (mean * 7 + took) / 8));
                 self.reports.push_back(*report);
             }

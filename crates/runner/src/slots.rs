@@ -1,6 +1,6 @@
 //! The slots of a runner: as many processes as it has of them run at once.
 //!
-//! The spawner sees to it. Beside those that run, some are with it already and start the moment one ends; that costs
+//! The spawners see to it. Beside those that run, some are with them already and start the moment one ends; that costs
 //! nobody a round trip. A task that must wait for long there is withdrawn and given back.
 
 use std::sync::Arc;
@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 
 /// Longest time a task that was claimed ahead waits for a slot, ready to start, before it is given back.
 pub(crate) const SLOT_LIMIT: Duration = Duration::from_millis(200);
 
-/// Most processes that wait with the spawner.
-const NEXT: usize = 4;
+/// Most processes that wait with a spawners, for each slot and in all. With one for each, a slot stays empty now and
+/// then until the next comes: measured, a twentieth of the tasks per second.
+const NEXT_PER_SLOT: usize = 3;
+const NEXT: usize = 16;
 
 /// The slots of a runner, shared by its sessions.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new(total: usize) -> Arc<Self> {
-        let next = total.min(NEXT);
+        let next = (total * NEXT_PER_SLOT).min(NEXT);
         Arc::new(Self {
             places: Arc::new(Semaphore::new(total + next)),
             total,
@@ -45,12 +46,12 @@ impl Slots {
         self.total
     }
 
-    /// Attempts that are with the spawner; more than there are slots if some wait there.
+    /// Attempts that are with a spawner; more than there are slots if some wait there.
     pub(crate) fn taken(&self) -> usize {
         self.total + self.next - self.open()
     }
 
-    /// Attempts that the spawner can take now.
+    /// Attempts that the spawners can take now.
     pub(crate) fn open(&self) -> usize {
         self.places.available_permits()
     }
@@ -63,7 +64,7 @@ impl Slots {
     /// Lets an attempt get ready for a slot.
     pub(crate) fn enter(self: &Arc<Self>) -> Slot {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        Slot { slots: self.clone(), permit: None, since: None, held: Duration::ZERO, is_free: false }
+        Slot { slots: self.clone(), permit: None, has_waited: false }
     }
 }
 
@@ -72,47 +73,30 @@ impl Slots {
 pub(crate) struct Slot {
     slots: Arc<Slots>,
     permit: Option<OwnedSemaphorePermit>,
-    /// When it took the slot.
-    since: Option<Instant>,
-    held: Duration,
-    is_free: bool,
+    has_waited: bool,
 }
 
 impl Slot {
-    /// Waits for a place with the spawner, first come first served. Does nothing if it has one.
+    /// Waits for a place with a spawner, first come first served. Does nothing if it has one.
     pub(crate) async fn take(&mut self) {
         if self.permit.is_none() {
             let permit = self.slots.places.clone().acquire_owned().await;
             self.permit = Some(permit.expect("the semaphore is never closed"));
-            // A place is given up after the spawner has freed the slot: so what is free here is free there.
-            self.is_free = self.slots.taken() <= self.slots.total;
-            if self.since.replace(Instant::now()).is_none() {
+            if !std::mem::replace(&mut self.has_waited, true) {
                 self.slots.waiting.fetch_sub(1, Ordering::Relaxed);
             }
         }
     }
 
-    /// Whether the process will start at once.
-    pub(crate) fn is_free(&self) -> bool {
-        self.is_free
-    }
-
     /// Gives the slot to the next.
     pub(crate) fn free(&mut self) {
-        if self.permit.take().is_some() {
-            self.held += self.since.map_or(Duration::ZERO, |since| since.elapsed());
-        }
-    }
-
-    /// How long it had a slot.
-    pub(crate) fn held(&self) -> Duration {
-        self.held
+        self.permit = None;
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if self.since.is_none() {
+        if !self.has_waited {
             self.slots.waiting.fetch_sub(1, Ordering::Relaxed);
         }
         self.free();

@@ -56,13 +56,12 @@ pub(crate) enum Ended {
 
 /// Follows `child` to its end. Whatever the process does, reading never makes it wait.
 ///
-/// Unless it `starts_at_once`, it may wait with the spawner; if for too long, it is withdrawn and to be given back.
+/// It may wait with the spawner; if for too long, it is withdrawn and to be given back.
 ///
 /// It is asked to end with SIGTERM to its whole group and, `grace` later, ended; what its main process leaves behind
 /// is ended in any case.
 pub(crate) async fn supervise(
     mut child: Child,
-    starts_at_once: bool,
     timeout: Duration,
     grace: Duration,
     commands: &mut watch::Receiver<Command>,
@@ -73,8 +72,9 @@ pub(crate) async fn supervise(
     let (mut out, mut err) = (Reading::new(Stream::Stdout), Reading::new(Stream::Stderr));
     let mut ending: Option<Why> = None;
     let mut has_commander = true;
-    let mut may_wait = !starts_at_once;
-    let deadline = sleep_until(started + if may_wait { SLOT_LIMIT } else { timeout });
+    // When it started is asked when it matters: then it has run for all of its time by the spawner's clock, too.
+    let mut knows_start = false;
+    let deadline = sleep_until(started + if child.starts_at_once() { timeout } else { SLOT_LIMIT });
     tokio::pin!(deadline);
     let end = loop {
         tokio::select! {
@@ -91,16 +91,16 @@ pub(crate) async fn supervise(
                     deadline.as_mut().reset(Instant::now() + grace);
                 }
             }
-            since = &mut child.start, if may_wait => {
-                may_wait = false;
+            since = &mut child.start, if !knows_start => {
+                knows_start = true;
                 started = since.unwrap_or(started);
                 if ending.is_none() {
                     deadline.as_mut().reset(started + timeout);
                 }
             }
             () = &mut deadline => {
-                if may_wait && ending.is_none() {
-                    // Asks, too: the answer says that it runs, or that it is withdrawn.
+                if !knows_start && ending.is_none() {
+                    // The answer says that it runs, and since when, or that it is withdrawn.
                     child.kill(0).await;
                     deadline.as_mut().reset(Instant::now() + timeout);
                 } else {

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +19,6 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::message::{self, End, Word};
-use super::process::SLOTS;
 use crate::config::SpawnerCommand;
 
 /// A process to be started.
@@ -49,19 +47,27 @@ pub(crate) enum SpawnError {
 }
 
 /// Starts processes. One per runner; shared by its slots.
+///
+/// A spawner runs one process at a time, and there are as many as are needed at once: while a program is being loaded,
+/// its spawner can do nothing else; and whatever falls to a spawner is certainly of the one process that it ran.
 pub(crate) struct Spawner {
     command: SpawnerCommand,
-    slots: usize,
-    /// Where the attempts have their directories: tells which processes are ours when a spawner is gone.
-    attempts: PathBuf,
-    connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    spawners: Box<[One]>,
     ids: AtomicU64,
+}
+
+#[derive(Default)]
+struct One {
+    connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    /// Processes that it has or is to have.
+    load: Arc<AtomicUsize>,
 }
 
 /// A process that was started, or is about to be.
 pub(crate) struct Child {
     id: u64,
     connection: Arc<Connection>,
+    load: Load,
     /// Its standard output.
     pub(crate) stdout: pipe::Receiver,
     /// Its standard error.
@@ -70,6 +76,24 @@ pub(crate) struct Child {
     pub(crate) start: oneshot::Receiver<Instant>,
     /// How it ended, once nothing of it is left. An error: its spawner died, and it was killed.
     pub(crate) end: oneshot::Receiver<End>,
+}
+
+/// Counts a process as one of its spawner's for as long as it lives.
+struct Load {
+    of: Arc<AtomicUsize>,
+    before: usize,
+}
+
+impl Load {
+    fn add(of: &Arc<AtomicUsize>) -> Self {
+        Self { before: of.fetch_add(1, Ordering::Relaxed), of: of.clone() }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.of.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Connection {
@@ -82,48 +106,59 @@ struct Connection {
 
 /// Who wants to know of a process.
 struct Listener {
+    mark: String,
     start: Option<oneshot::Sender<Instant>>,
     end: oneshot::Sender<End>,
 }
 
 impl Spawner {
-    /// A handle that starts its spawner with the first process, and anew whenever it died.
+    /// A handle that starts a spawner when one is needed, and anew whenever one died.
     ///
-    /// It runs `slots` processes at once; others wait for one to end.
-    pub(crate) fn new(command: SpawnerCommand, slots: usize, attempts: PathBuf) -> Self {
-        Self { command, slots, attempts, connection: tokio::sync::Mutex::default(), ids: AtomicU64::new(1) }
+    /// `slots` processes run at once; others wait for one to end.
+    pub(crate) fn new(command: SpawnerCommand, slots: usize) -> Self {
+        let spawners = (0..slots).map(|_| One::default()).collect();
+        Self { command, spawners, ids: AtomicU64::new(1) }
     }
 
     /// Starts a process. That its program cannot be run is told as its end.
     pub(crate) async fn spawn(&self, order: &Order<'_>) -> Result<Child, SpawnError> {
-        let connection = self.connection().await.map_err(SpawnError::Spawner)?;
+        let least = self.spawners.iter().min_by_key(|one| one.load.load(Ordering::Relaxed));
+        let one = least.ok_or_else(|| SpawnError::Spawner(io::Error::other("the runner has no slots")))?;
+        let load = Load::add(&one.load);
+        let connection = self.connect(one).await.map_err(SpawnError::Spawner)?;
         let (stdout, stdout_end) = output_pipe().map_err(SpawnError::Pipes)?;
         let (stderr, stderr_end) = output_pipe().map_err(SpawnError::Pipes)?;
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let frame = message::encode_spawn(id, order.program, order.cwd, order.mark, order.argv, order.env);
-        let (start, end) =
-            connection.expect(id).ok_or_else(|| SpawnError::Spawner(io::ErrorKind::BrokenPipe.into()))?;
+        let frame = message::encode_spawn(id, order.program, order.cwd, order.argv, order.env);
+        let (start, end) = connection
+            .expect(id, order.mark)
+            .ok_or_else(|| SpawnError::Spawner(io::ErrorKind::BrokenPipe.into()))?;
         connection.send(&frame, &[stdout_end, stderr_end]).await.map_err(SpawnError::Spawner)?;
-        Ok(Child { id, connection, stdout, stderr, start, end })
+        Ok(Child { id, connection, load, stdout, stderr, start, end })
     }
 
     /// The connection to a spawner that is alive.
-    async fn connection(&self) -> io::Result<Arc<Connection>> {
-        let mut current = self.connection.lock().await;
+    async fn connect(&self, one: &One) -> io::Result<Arc<Connection>> {
+        let mut current = one.connection.lock().await;
         if let Some(connection) = current.as_ref().filter(|c| c.is_alive()) {
             return Ok(connection.clone());
         }
         if current.take().is_some() {
-            warn!("the spawner died; starting another");
-            kill_leftovers(&self.attempts);
+            warn!("a spawner died; starting another");
         }
-        let connection = Connection::open(&self.command, self.slots)?;
+        let connection = Connection::open(&self.command)?;
         *current = Some(connection.clone());
         Ok(connection)
     }
 }
 
 impl Child {
+    /// Whether it starts at once; otherwise it may wait for one before it. A process is no longer counted when we know
+    /// that it ended, which is after its spawner knew.
+    pub(crate) fn starts_at_once(&self) -> bool {
+        self.load.before == 0
+    }
+
     /// Sends a signal to its whole group; withdraws it if it waits; nothing happens if it is over. Signal 0 asks whether
     /// it has started, and withdraws it if not.
     pub(crate) async fn kill(&self, signal: i32) {
@@ -133,11 +168,10 @@ impl Child {
 }
 
 impl Connection {
-    fn open(command: &SpawnerCommand, slots: usize) -> io::Result<Arc<Self>> {
+    fn open(command: &SpawnerCommand) -> io::Result<Arc<Self>> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
         let mut process = Command::new(&command.program)
             .args(&command.args)
-            .env(SLOTS, slots.to_string())
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .spawn()
@@ -170,9 +204,9 @@ impl Connection {
     }
 
     /// Registers somebody who wants to know of process `id`; `None`: the spawner is gone.
-    fn expect(&self, id: u64) -> Option<(oneshot::Receiver<Instant>, oneshot::Receiver<End>)> {
+    fn expect(&self, id: u64, mark: &str) -> Option<(oneshot::Receiver<Instant>, oneshot::Receiver<End>)> {
         let ((start, started), (end, ended)) = (oneshot::channel(), oneshot::channel());
-        let listener = Listener { start: Some(start), end };
+        let listener = Listener { mark: mark.to_owned(), start: Some(start), end };
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?.insert(id, listener);
         Some((started, ended))
     }
@@ -233,8 +267,11 @@ async fn read_words(connection: std::sync::Weak<Connection>, socket: OwnedFd) {
         let Some(connection) = connection.upgrade() else { return };
         connection.tell(id, word);
     }
-    if let Some(connection) = connection.upgrade() {
-        connection.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(connection) = connection.upgrade() else { return };
+    let mut waiting = connection.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(lost) = waiting.take().filter(|lost| !lost.is_empty()) {
+        // Their leaders died with the spawner, what they had started may live. Before anybody is told.
+        kill_marked(|entry| lost.values().any(|listener| listener.mark.as_bytes() == entry));
     }
 }
 
@@ -252,16 +289,15 @@ fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
     Ok((pipe::Receiver::from_owned_fd_unchecked(read)?, write))
 }
 
-/// Kills every process whose environment says that it is of an attempt below `attempts`.
+/// Kills every process that has an entry in its environment which `is_ours`.
 ///
-/// For the time after a spawner or a runner was killed: the leaders died with it, what they had started may live.
-pub(crate) fn kill_leftovers(attempts: &Path) {
-    let mark = [b"TASK_DIR=", attempts.as_os_str().as_encoded_bytes(), b"/"].concat();
+/// For the time after a spawner or a runner was killed.
+pub(crate) fn kill_marked(is_ours: impl Fn(&[u8]) -> bool) {
     let Ok(processes) = std::fs::read_dir("/proc") else { return };
     let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     for pid in pids {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        if environment.split(|&b| b == 0).any(|entry| entry.starts_with(&mark)) {
+        if environment.split(|&b| b == 0).any(&is_ours) {
             warn!("process {pid} outlived its attempt; killing it");
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
         }

@@ -15,36 +15,21 @@ pub(super) const MAX_FRAME: usize = 4 * 1024 * 1024;
 #[derive(Debug, PartialEq)]
 pub(super) enum Request<'a> {
     /// Start a process. The write ends of its pipes, standard output first, travel beside the frame.
-    Spawn {
-        id: u64,
-        program: &'a CStr,
-        cwd: &'a CStr,
-        /// An entry of its environment that no other task has: tells whose process one is.
-        mark: &'a CStr,
-        argv: Vec<&'a CStr>,
-        env: Vec<&'a CStr>,
-    },
+    Spawn { id: u64, program: &'a CStr, cwd: &'a CStr, argv: Vec<&'a CStr>, env: Vec<&'a CStr> },
     /// Send a signal to the group of a process that was started; one that waits is withdrawn. Signal 0 sends none, and
     /// asks for an answer: that it has started, or that it was withdrawn.
     Kill { id: u64, signal: i32 },
 }
 
 /// A request to start a process as a frame. The strings must not hold zero bytes.
-pub(super) fn encode_spawn(
-    id: u64,
-    program: &str,
-    cwd: &str,
-    mark: &str,
-    argv: &[String],
-    env: &[String],
-) -> Vec<u8> {
+pub(super) fn encode_spawn(id: u64, program: &str, cwd: &str, argv: &[String], env: &[String]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(2048);
     frame.extend_from_slice(&[0; 4]);
     frame.push(SPAWN);
     frame.extend_from_slice(&id.to_ne_bytes());
     frame.extend_from_slice(&(argv.len() as u32).to_ne_bytes());
     frame.extend_from_slice(&(env.len() as u32).to_ne_bytes());
-    let fixed = [program, cwd, mark];
+    let fixed = [program, cwd];
     for text in fixed.into_iter().chain(argv.iter().chain(env).map(String::as_str)) {
         frame.extend_from_slice(text.as_bytes());
         frame.push(0);
@@ -93,7 +78,6 @@ pub(super) fn decode(frame: &[u8]) -> Result<Request<'_>, Garbled> {
                 id,
                 program: rest.text()?,
                 cwd: rest.text()?,
-                mark: rest.text()?,
                 argv: (0..argc).map(|_| rest.text()).collect::<Result<_, _>>()?,
                 env: (0..envc).map(|_| rest.text()).collect::<Result<_, _>>()?,
             })
@@ -228,14 +212,13 @@ mod tests {
     #[test]
     fn a_request_survives_its_frame() {
         let (argv, env) = (["sh".to_owned(), String::new()], ["A=1".to_owned()]);
-        let bytes = encode_spawn(7, "/bin/sh", "/tmp", "A=1", &argv, &env);
+        let bytes = encode_spawn(7, "/bin/sh", "/tmp", &argv, &env);
         let (body, length) = frame(&bytes).unwrap().unwrap();
         assert_eq!(length, bytes.len());
         let expected = Request::Spawn {
             id: 7,
             program: c"/bin/sh",
             cwd: c"/tmp",
-            mark: c"A=1",
             argv: vec![c"sh", c""],
             env: vec![c"A=1"],
         };

@@ -1,4 +1,4 @@
-//! The spawner's side: one thread that starts, signals and buries processes.
+//! The spawner's side: one thread that starts, signals and buries one process after another.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, send};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
@@ -18,9 +18,6 @@ use nix::unistd::Pid;
 
 use super::message::{self, End, Request, Word};
 use super::sys::{self, Launch, Stack, Waited};
-
-/// Variable that says how many processes may run at once.
-pub(super) const SLOTS: &str = "WINDLASS_SPAWNER_SLOTS";
 
 /// Most files a task may have open, if the host's own limit is not lower.
 const OPEN_FILES: u64 = 65_536;
@@ -44,10 +41,9 @@ struct Spawner {
     /// Our children as the kernel lists them, if it does.
     children: Option<File>,
     stack: Stack,
-    /// Processes that may run at once.
-    slots: usize,
-    tasks: Vec<Task>,
-    /// Requests that wait for a slot: so that the next process starts when one ends, not a round trip later.
+    /// The process that runs.
+    task: Option<Task>,
+    /// Requests that wait for it to end: so that the next process starts then, not a round trip later.
     waiting: VecDeque<Waiting>,
     /// Answers that were not sent yet.
     unsent: Vec<u8>,
@@ -66,7 +62,6 @@ struct Waiting {
 struct Task {
     id: u64,
     leader: Pid,
-    mark: Vec<u8>,
     started: Instant,
     /// How the leader ended, once it has.
     end: Option<End>,
@@ -94,8 +89,7 @@ impl Spawner {
             null: File::open("/dev/null")?,
             children: File::open(format!("/proc/{me}/task/{me}/children")).ok(),
             stack: Stack::new(),
-            slots: std::env::var(SLOTS).ok().and_then(|slots| slots.parse().ok()).unwrap_or(usize::MAX),
-            tasks: Vec::new(),
+            task: None,
             waiting: VecDeque::new(),
             unsent: Vec::new(),
             unread: Vec::new(),
@@ -175,7 +169,7 @@ impl Spawner {
         };
         let output = [stdout, stderr];
         match request {
-            Request::Spawn { id, .. } if self.tasks.len() >= self.slots => {
+            Request::Spawn { id, .. } if self.task.is_some() => {
                 self.waiting.push_back(Waiting { id: *id, frame: frame.to_vec(), output });
             }
             request => self.spawn(request, &output),
@@ -183,9 +177,9 @@ impl Spawner {
         Ok(())
     }
 
-    /// Starts processes that wait, as far as there are slots.
+    /// Starts the next process that waits, unless one runs.
     fn start_waiting(&mut self) -> io::Result<()> {
-        while self.tasks.len() < self.slots
+        while self.task.is_none()
             && let Some(next) = self.waiting.pop_front()
         {
             self.say(next.id, Word::Started { since_us: 0 });
@@ -195,7 +189,7 @@ impl Spawner {
     }
 
     fn spawn(&mut self, request: &Request<'_>, [stdout, stderr]: &[OwnedFd; 2]) {
-        let Request::Spawn { id, program, cwd, mark, argv, env } = request else { return };
+        let Request::Spawn { id, program, cwd, argv, env } = request else { return };
         let launch = Launch {
             program,
             argv,
@@ -208,8 +202,7 @@ impl Spawner {
         let started = Instant::now();
         match sys::spawn(&launch, &mut self.stack) {
             Ok(leader) => {
-                let mark = mark.to_bytes().to_vec();
-                self.tasks.push(Task { id: *id, leader, mark, started, end: None });
+                self.task = Some(Task { id: *id, leader, started, end: None });
             }
             Err((step, errno)) => self.say(*id, Word::Ended(End::Failed { step, errno: errno as i32 })),
         }
@@ -219,7 +212,7 @@ impl Spawner {
         if let Some(at) = self.waiting.iter().position(|waiting| waiting.id == id) {
             self.waiting.remove(at);
             self.say(id, Word::Ended(End::Withdrawn));
-        } else if let Some(task) = self.tasks.iter().find(|task| task.id == id) {
+        } else if let Some(task) = self.task.as_ref().filter(|task| task.id == id) {
             match Signal::try_from(signal) {
                 // An error means that nothing of the group is left.
                 Ok(signal) => drop(killpg(task.leader, signal)),
@@ -228,12 +221,12 @@ impl Spawner {
         }
     }
 
-    /// Takes the dead off the process table, and tells of each task that is over with all it left.
+    /// Takes the dead off the process table; if the task is over with all it left, tells of it and starts the next.
     fn bury(&mut self) -> io::Result<()> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         while let Ok(dead) = waitid(Id::All, flags) {
             let Some(pid) = dead.pid() else { break };
-            let task = self.tasks.iter_mut().find(|task| task.leader == pid);
+            let task = self.task.as_mut().filter(|task| task.leader == pid);
             if task.is_some() {
                 // Before it is buried: until then nobody else can get its number.
                 let _ = killpg(pid, Signal::SIGKILL);
@@ -243,18 +236,38 @@ impl Spawner {
                 task.end = Some(exited(task, &waited));
             }
         }
-        let mut at = 0;
-        while at < self.tasks.len() {
-            match self.tasks[at].end {
-                Some(end) if self.leaves_nothing(at) => {
-                    let task = self.tasks.swap_remove(at);
-                    self.say(task.id, Word::Ended(end));
-                }
-                _ => at += 1,
-            }
+        if let Some(Task { id, leader, end: Some(end), .. }) = self.task
+            && self.leaves_nothing(leader)
+        {
+            self.task = None;
+            self.say(id, Word::Ended(end));
+            self.start_waiting()?;
         }
-        self.start_waiting()?;
         self.tell()
+    }
+
+    /// Whether nothing of the task is left whose leader was `leader` and is dead. What is left is killed; its death
+    /// wakes us again.
+    fn leaves_nothing(&self, leader: Pid) -> bool {
+        let group_is_empty = killpg(leader, Signal::SIGKILL) == Err(Errno::ESRCH);
+        let strays = self.children();
+        for &stray in &strays {
+            let _ = kill(stray, Signal::SIGKILL);
+        }
+        group_is_empty && strays.is_empty()
+    }
+
+    /// Our children, as far as the kernel lists them. Once the leader is dead they are processes that left its group,
+    /// and that fell to us when their parents died.
+    fn children(&self) -> Vec<Pid> {
+        let mut buffer = [0; 4096];
+        let Some(Ok(read)) = self.children.as_ref().map(|list| list.read_at(&mut buffer, 0)) else {
+            return Vec::new();
+        };
+        // The list may be longer than the buffer: a number that is cut off names somebody else.
+        let whole = buffer[..read].iter().rposition(|&b| b == b' ').unwrap_or(0);
+        let pids = buffer[..whole].split(|&b| b == b' ');
+        pids.filter_map(|pid| std::str::from_utf8(pid).ok()?.parse().ok()).map(Pid::from_raw).collect()
     }
 
     fn say(&mut self, id: u64, word: Word) {
@@ -277,49 +290,15 @@ impl Spawner {
         Ok(())
     }
 
-    /// Whether nothing of a task is left whose leader is dead. What is left is killed; its death wakes us again.
-    fn leaves_nothing(&self, task: usize) -> bool {
-        let group_is_empty = killpg(self.tasks[task].leader, Signal::SIGKILL) == Err(Errno::ESRCH);
-        let strays = self.strays(task);
-        for &stray in &strays {
-            let _ = nix::sys::signal::kill(stray, Signal::SIGKILL);
-        }
-        group_is_empty && strays.is_empty()
-    }
-
-    /// Processes that left the group of the task, and that fell to us when their parents died.
-    ///
-    /// Its environment tells whose a process is. One that has cleared it is counted as the task's if no other runs.
-    fn strays(&self, task: usize) -> Vec<Pid> {
-        let mut buffer = [0; 4096];
-        let Some(Ok(read)) = self.children.as_ref().map(|list| list.read_at(&mut buffer, 0)) else {
-            return Vec::new();
-        };
-        let is_last = self.tasks.iter().all(|task| task.end.is_some());
-        // The list may be longer than the buffer: a number that is cut off names somebody else.
-        let whole = buffer[..read].iter().rposition(|&b| b == b' ').unwrap_or(0);
-        let children = buffer[..whole].split(|&b| b == b' ');
-        children
-            .filter_map(|pid| std::str::from_utf8(pid).ok()?.parse().ok())
-            .filter(|&pid| self.tasks.iter().all(|task| task.leader.as_raw() != pid))
-            .filter(|pid| {
-                let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-                let bears = |task: &Task| environment.split(|&b| b == 0).any(|entry| entry == task.mark);
-                bears(&self.tasks[task]) || is_last
-            })
-            .map(Pid::from_raw)
-            .collect()
-    }
-
     /// Ends everything that was started, when nobody is left to tell.
     fn end_all(&mut self) {
         self.waiting.clear();
-        for task in &self.tasks {
+        if let Some(task) = &self.task {
             let _ = killpg(task.leader, Signal::SIGKILL);
         }
         // The dead wake us; the time is for those that the kernel has not yet handed to us.
         let deadline = Instant::now() + LAST_RITES;
-        while !self.tasks.is_empty() && Instant::now() < deadline {
+        while self.task.is_some() && Instant::now() < deadline {
             let _ = poll(&mut [PollFd::new(self.deaths.as_fd(), PollFlags::POLLIN)], PollTimeout::from(50u8));
             while matches!(self.deaths.read_signal(), Ok(Some(_))) {}
             // Nobody listens, so telling may fail: that must not keep us from the rest.
