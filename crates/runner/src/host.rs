@@ -49,7 +49,7 @@ pub(crate) enum NotStarted {
 impl Host {
     /// Takes over `config.work_dir`: what a killed runner left running or lying there is ended and removed.
     pub(crate) fn open(config: &RunnerConfig, api_url: &str) -> std::io::Result<Self> {
-        Self::in_dir(&config.work_dir, config.limits, config.spawner.clone(), api_url)
+        Self::in_dir(&config.work_dir, config.limits, config.spawner.clone(), config.slots, api_url)
     }
 
     /// The same from its parts.
@@ -57,6 +57,7 @@ impl Host {
         work_dir: &std::path::Path,
         limits: Limits,
         spawner: SpawnerCommand,
+        slots: usize,
         api_url: &str,
     ) -> std::io::Result<Self> {
         std::fs::create_dir_all(work_dir)?;
@@ -65,14 +66,15 @@ impl Host {
             return Err(std::io::Error::other("the path of the work directory must be UTF-8"));
         }
         let attempts = work_dir.join("attempts");
-        handle::kill_leftovers(&attempts);
+        let mark = [b"TASK_DIR=", attempts.as_os_str().as_encoded_bytes(), b"/"].concat();
+        handle::kill_marked(|entry| entry.starts_with(&mark));
         workdir::sweep(&attempts)?;
         let api = ApiAddress::parse(api_url)
             .ok_or_else(|| std::io::Error::other(format!("`{api_url}` is no URL of a server")))?;
         Ok(Self {
             limits,
             isolation: isolation::current(),
-            spawner: Spawner::new(spawner, attempts.clone()),
+            spawner: Spawner::new(spawner, slots),
             programs: Programs::new(&work_dir.join("shims"), &host_path())?,
             attempts,
             variables: HOST_VARIABLES

@@ -74,7 +74,7 @@ pub async fn run_local(
     let limits = Limits::default();
     let (api_url, token, project) =
         run.api.clone().unwrap_or_else(|| ("http://127.0.0.1:0".to_owned(), String::new(), None));
-    let host = Host::in_dir(folder.path(), limits, run.spawner.clone(), &api_url)?;
+    let host = Host::in_dir(folder.path(), limits, run.spawner.clone(), 1, &api_url)?;
     let not_started = |why: String| LocalEnd {
         exit: Exit::NotStarted(why),
         usage: Usage::default(),

@@ -17,16 +17,13 @@ use crate::host::{Host, NotStarted};
 use crate::logs::{LiveLog, Logs};
 use crate::package::{Package, PackageError, Packages};
 use crate::plan::{Plan, Program, plan};
-use crate::slots::Slot;
+use crate::slots::{SLOT_LIMIT, Slot};
 use crate::spawner::Step;
 use crate::supervise::{Command, Ended, supervise};
 use crate::workdir::WorkDir;
 
 /// Time that a slot rests after we could not do our part.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Longest time a task that was claimed ahead waits for a slot, ready to start, before it is given back.
-pub(crate) const SLOT_LIMIT: Duration = Duration::from_millis(200);
 
 /// Times a download is tried, and the time between two.
 const DOWNLOADS: (u32, Duration) = (3, Duration::from_millis(300));

@@ -80,7 +80,7 @@ impl Runner {
 
     /// Tasks that run right now.
     pub fn busy(&self) -> usize {
-        self.slots.total() - self.slots.free()
+        self.slots.taken().min(self.slots.total())
     }
 
     /// Takes no more tasks and lets those that run end, within the time that the settings allow; gives the rest back.

@@ -32,8 +32,8 @@ use windlass_model::runner::{
     RevisionSpec,
 };
 
-use crate::run::{Bench, Job, Outcome, SLOT_LIMIT, report, run};
-use crate::slots::Slots;
+use crate::run::{Bench, Job, Outcome, report, run};
+use crate::slots::{SLOT_LIMIT, Slots};
 use crate::supervise::Command;
 
 /// Longest time a claim waits at the server, as a share of the lease: the wait is a sign of life, too.
@@ -50,8 +50,6 @@ const HEARTBEAT_PAUSE: Duration = Duration::from_millis(500);
 const AHEAD: Duration = Duration::from_millis(25);
 /// Most tasks claimed ahead per slot.
 const AHEAD_PER_SLOT: usize = 16;
-/// Most attempts that get ready while every slot is taken.
-const GET_READY: usize = 4;
 /// Most reports in one call, and most bytes of output and results in it.
 const BATCH: (usize, usize) = (64, 8 * 1024 * 1024);
 /// Longest time a runner that stops tries to say good-bye.
@@ -122,7 +120,7 @@ pub(crate) struct Session {
     is_drained: bool,
     backlog: VecDeque<(Job, Instant)>,
     running: HashMap<Fence, (Held, Running)>,
-    attempts: JoinSet<(Held, Outcome, Duration)>,
+    attempts: JoinSet<(Held, Outcome)>,
     reports: VecDeque<Report>,
     give_back: Vec<Held>,
 
@@ -138,7 +136,7 @@ pub(crate) struct Session {
     heartbeat_at: Instant,
     last_heartbeat_at: Instant,
     batch: usize,
-    /// Mean time that an attempt holds a slot.
+    /// Mean time that an attempt runs.
     mean: Option<Duration>,
     give_up_at: Option<Instant>,
 }
@@ -201,7 +199,7 @@ impl Session {
             tokio::select! {
                 Some(answer) = self.calls.next() => self.answered(answer),
                 Some(ended) = self.attempts.join_next_with_id() => match ended {
-                    Ok((_, (held, outcome, took))) => self.ended(held, outcome, took),
+                    Ok((_, (held, outcome))) => self.ended(held, outcome),
                     Err(panic) => self.broke(&panic),
                 },
                 Some(lost) = self.lost.recv() => self.lose(&lost),
@@ -224,9 +222,9 @@ impl Session {
 
     // Attempts.
 
-    /// Starts what can get a slot, and some that get ready for the next.
+    /// Starts what can get a slot or be the next to get one.
     fn start_backlog(&mut self) {
-        while self.slots.waiting() < self.slots.free() + self.slots.total().min(GET_READY)
+        while self.slots.waiting() < self.slots.open()
             && let Some((job, _)) = self.backlog.pop_front()
         {
             self.start(job);
@@ -239,17 +237,18 @@ impl Session {
         let (bench, mut slot) = (self.bench.clone(), self.slots.enter());
         let task = self.attempts.spawn(async move {
             let outcome = run(&bench, &job, &mut slot, told).await;
-            (held, outcome, slot.held())
+            (held, outcome)
         });
         let running = Running { commands, since: Instant::now(), is_known: false, task };
         self.running.insert(held.fence, (held, running));
     }
 
-    fn ended(&mut self, held: Held, outcome: Outcome, took: Duration) {
+    fn ended(&mut self, held: Held, outcome: Outcome) {
         self.running.remove(&held.fence);
         match outcome {
             Outcome::Report(report) => {
                 // The mean of about the last eight.
+                let took = Duration::from_millis(report.usage.wall_ms.max(1));
                 self.mean = Some(self.mean.map_or(took, |mean| (mean * 7 + took) / 8));
                 self.reports.push_back(*report);
             }
@@ -335,12 +334,12 @@ impl Session {
         if !self.may_claim() {
             return 0;
         }
-        (self.slots.free() + self.ahead()).saturating_sub(self.coming())
+        (self.slots.total() + self.ahead()).saturating_sub(self.load())
     }
 
-    /// Tasks that are here or on their way and have no slot yet.
-    fn coming(&self) -> usize {
-        self.slots.waiting() + self.backlog.len() + self.wanted
+    /// Tasks that are here or on their way and whose process has not ended.
+    fn load(&self) -> usize {
+        self.slots.taken() + self.slots.waiting() + self.backlog.len() + self.wanted
     }
 
     /// How many tasks to have here beside those that run.
@@ -364,7 +363,7 @@ impl Session {
         if !self.reports.is_empty() && !self.is_reporting {
             self.begin_finish();
         }
-        let has_free_slot = self.slots.free() > self.coming();
+        let has_free_slot = self.slots.total() > self.load();
         if !self.is_polling && has_free_slot && self.wants() > 0 {
             self.begin_claim();
         }

@@ -1,17 +1,28 @@
 //! The slots of a runner: as many processes as it has of them run at once.
+//!
+//! The spawners see to it. Beside those that run, some are with them already and start the moment one ends; that costs
+//! nobody a round trip. A task that must wait for long there is withdrawn and given back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+
+/// Longest time a task that was claimed ahead waits for a slot, ready to start, before it is given back.
+pub(crate) const SLOT_LIMIT: Duration = Duration::from_millis(200);
+
+/// Most processes that wait with a spawners, for each slot and in all. With one for each, a slot stays empty now and
+/// then until the next comes: measured, a twentieth of the tasks per second.
+const NEXT_PER_SLOT: usize = 3;
+const NEXT: usize = 16;
 
 /// The slots of a runner, shared by its sessions.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    free: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     total: usize,
+    next: usize,
     /// Attempts that were started and have no slot yet.
     waiting: AtomicUsize,
     /// A slot was freed: for a session that did not free it.
@@ -20,9 +31,11 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new(total: usize) -> Arc<Self> {
+        let next = (total * NEXT_PER_SLOT).min(NEXT);
         Arc::new(Self {
-            free: Arc::new(Semaphore::new(total)),
+            places: Arc::new(Semaphore::new(total + next)),
             total,
+            next,
             waiting: AtomicUsize::new(0),
             freed: Notify::new(),
         })
@@ -33,9 +46,14 @@ impl Slots {
         self.total
     }
 
-    /// Slots that nothing runs in.
-    pub(crate) fn free(&self) -> usize {
-        self.free.available_permits()
+    /// Attempts that are with a spawner; more than there are slots if some wait there.
+    pub(crate) fn taken(&self) -> usize {
+        self.total + self.next - self.open()
+    }
+
+    /// Attempts that the spawners can take now.
+    pub(crate) fn open(&self) -> usize {
+        self.places.available_permits()
     }
 
     /// Attempts that are getting ready for a slot.
@@ -46,7 +64,7 @@ impl Slots {
     /// Lets an attempt get ready for a slot.
     pub(crate) fn enter(self: &Arc<Self>) -> Slot {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        Slot { slots: self.clone(), permit: None, since: None, held: Duration::ZERO }
+        Slot { slots: self.clone(), permit: None, has_waited: false }
     }
 }
 
@@ -55,18 +73,16 @@ impl Slots {
 pub(crate) struct Slot {
     slots: Arc<Slots>,
     permit: Option<OwnedSemaphorePermit>,
-    /// When it took the slot.
-    since: Option<Instant>,
-    held: Duration,
+    has_waited: bool,
 }
 
 impl Slot {
-    /// Waits for a slot, first come first served. Does nothing if it has one.
+    /// Waits for a place with a spawner, first come first served. Does nothing if it has one.
     pub(crate) async fn take(&mut self) {
         if self.permit.is_none() {
-            let permit = self.slots.free.clone().acquire_owned().await;
+            let permit = self.slots.places.clone().acquire_owned().await;
             self.permit = Some(permit.expect("the semaphore is never closed"));
-            if self.since.replace(Instant::now()).is_none() {
+            if !std::mem::replace(&mut self.has_waited, true) {
                 self.slots.waiting.fetch_sub(1, Ordering::Relaxed);
             }
         }
@@ -74,20 +90,13 @@ impl Slot {
 
     /// Gives the slot to the next.
     pub(crate) fn free(&mut self) {
-        if self.permit.take().is_some() {
-            self.held += self.since.map_or(Duration::ZERO, |since| since.elapsed());
-        }
-    }
-
-    /// How long it had a slot.
-    pub(crate) fn held(&self) -> Duration {
-        self.held
+        self.permit = None;
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if self.since.is_none() {
+        if !self.has_waited {
             self.slots.waiting.fetch_sub(1, Ordering::Relaxed);
         }
         self.free();

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use windlass_model::exit::{Exit, Usage};
 use windlass_model::log::Stream;
 
+use crate::slots::SLOT_LIMIT;
 use crate::spawner::{Child, End, Step};
 
 /// How long output is waited for after the last process that could write any is dead.
@@ -55,6 +56,8 @@ pub(crate) enum Ended {
 
 /// Follows `child` to its end. Whatever the process does, reading never makes it wait.
 ///
+/// It may wait with the spawner; if for too long, it is withdrawn and to be given back.
+///
 /// It is asked to end with SIGTERM to its whole group and, `grace` later, ended; what its main process leaves behind
 /// is ended in any case.
 pub(crate) async fn supervise(
@@ -64,12 +67,14 @@ pub(crate) async fn supervise(
     commands: &mut watch::Receiver<Command>,
     output: &mut impl Output,
 ) -> Ended {
-    let started = Instant::now();
-    let at_ms = || u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
+    let mut started = Instant::now();
+    let at_ms = |started: Instant| u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
     let (mut out, mut err) = (Reading::new(Stream::Stdout), Reading::new(Stream::Stderr));
     let mut ending: Option<Why> = None;
     let mut has_commander = true;
-    let deadline = sleep_until(started + timeout);
+    // When it started is asked when it matters: then it has run for all of its time by the spawner's clock, too.
+    let mut knows_start = false;
+    let deadline = sleep_until(started + if child.starts_at_once() { timeout } else { SLOT_LIMIT });
     tokio::pin!(deadline);
     let end = loop {
         tokio::select! {
@@ -86,15 +91,28 @@ pub(crate) async fn supervise(
                     deadline.as_mut().reset(Instant::now() + grace);
                 }
             }
-            () = &mut deadline => {
-                let is_first = ending.is_none() && !grace.is_zero();
-                child.kill(if is_first { libc::SIGTERM } else { libc::SIGKILL }).await;
-                ending.get_or_insert(Why::TimedOut);
-                // Again and again: a process that cannot be killed now may be later.
-                deadline.as_mut().reset(Instant::now() + grace.max(LAST_WORDS));
+            since = &mut child.start, if !knows_start => {
+                knows_start = true;
+                started = since.unwrap_or(started);
+                if ending.is_none() {
+                    deadline.as_mut().reset(started + timeout);
+                }
             }
-            read = child.stdout.read_buf(&mut out.buffer), if out.is_open => out.pass(read, at_ms(), output),
-            read = child.stderr.read_buf(&mut err.buffer), if err.is_open => err.pass(read, at_ms(), output),
+            () = &mut deadline => {
+                if !knows_start && ending.is_none() {
+                    // The answer says that it runs, and since when, or that it is withdrawn.
+                    child.kill(0).await;
+                    deadline.as_mut().reset(Instant::now() + timeout);
+                } else {
+                    let is_first = ending.is_none() && !grace.is_zero();
+                    child.kill(if is_first { libc::SIGTERM } else { libc::SIGKILL }).await;
+                    ending.get_or_insert(Why::TimedOut);
+                    // Again and again: a process that cannot be killed now may be later.
+                    deadline.as_mut().reset(Instant::now() + grace.max(LAST_WORDS));
+                }
+            }
+            read = child.stdout.read_buf(&mut out.buffer), if out.is_open => out.pass(read, at_ms(started), output),
+            read = child.stderr.read_buf(&mut err.buffer), if err.is_open => err.pass(read, at_ms(started), output),
             () = sleep_until(output.flush_at().unwrap_or(started)), if output.flush_at().is_some() => output.flush(),
         }
     };
@@ -104,8 +122,8 @@ pub(crate) async fn supervise(
     while out.is_open || err.is_open {
         let read = async {
             tokio::select! {
-                read = child.stdout.read_buf(&mut out.buffer), if out.is_open => out.pass(read, at_ms(), output),
-                read = child.stderr.read_buf(&mut err.buffer), if err.is_open => err.pass(read, at_ms(), output),
+                read = child.stdout.read_buf(&mut out.buffer), if out.is_open => out.pass(read, at_ms(started), output),
+                read = child.stderr.read_buf(&mut err.buffer), if err.is_open => err.pass(read, at_ms(started), output),
             }
         };
         if timeout_at(limit, read).await.is_err() {
@@ -115,6 +133,8 @@ pub(crate) async fn supervise(
     match (end, ending) {
         (_, Some(Why::Told(command @ (Command::GiveBack | Command::Abandon)))) => Ended::Stopped(command),
         (Err(_), _) => Ended::SpawnerLost,
+        (Ok(End::Withdrawn), Some(Why::Told(_))) => Ended::Exited(Exit::Cancelled, Usage::default()),
+        (Ok(End::Withdrawn), _) => Ended::Stopped(Command::GiveBack),
         (Ok(End::Failed { step, errno }), _) => Ended::Failed(step, errno),
         (Ok(End::Exited { status, wall_us, user_us, system_us, peak_memory_bytes }), ending) => {
             let exit = match ending {

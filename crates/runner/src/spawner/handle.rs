@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -15,9 +15,10 @@ use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
-use super::message::{self, End};
+use super::message::{self, End, Word};
 use crate::config::SpawnerCommand;
 
 /// A process to be started.
@@ -46,24 +47,53 @@ pub(crate) enum SpawnError {
 }
 
 /// Starts processes. One per runner; shared by its slots.
+///
+/// A spawner runs one process at a time, and there are as many as are needed at once: while a program is being loaded,
+/// its spawner can do nothing else; and whatever falls to a spawner is certainly of the one process that it ran.
 pub(crate) struct Spawner {
     command: SpawnerCommand,
-    /// Where the attempts have their directories: tells which processes are ours when a spawner is gone.
-    attempts: PathBuf,
-    connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    spawners: Box<[One]>,
     ids: AtomicU64,
+}
+
+#[derive(Default)]
+struct One {
+    connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    /// Processes that it has or is to have.
+    load: Arc<AtomicUsize>,
 }
 
 /// A process that was started, or is about to be.
 pub(crate) struct Child {
     id: u64,
     connection: Arc<Connection>,
+    load: Load,
     /// Its standard output.
     pub(crate) stdout: pipe::Receiver,
     /// Its standard error.
     pub(crate) stderr: pipe::Receiver,
+    /// Since when it runs: told of one that had to wait, and where asked by signal 0.
+    pub(crate) start: oneshot::Receiver<Instant>,
     /// How it ended, once nothing of it is left. An error: its spawner died, and it was killed.
     pub(crate) end: oneshot::Receiver<End>,
+}
+
+/// Counts a process as one of its spawner's for as long as it lives.
+struct Load {
+    of: Arc<AtomicUsize>,
+    before: usize,
+}
+
+impl Load {
+    fn add(of: &Arc<AtomicUsize>) -> Self {
+        Self { before: of.fetch_add(1, Ordering::Relaxed), of: of.clone() }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.of.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Connection {
@@ -71,37 +101,50 @@ struct Connection {
     /// Held while a frame is being written.
     writing: tokio::sync::Mutex<()>,
     /// Who waits for which process; none once the spawner is gone.
-    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<End>>>>,
+    waiting: Mutex<Option<HashMap<u64, Listener>>>,
+}
+
+/// Who wants to know of a process.
+struct Listener {
+    mark: String,
+    start: Option<oneshot::Sender<Instant>>,
+    end: oneshot::Sender<End>,
 }
 
 impl Spawner {
-    /// A handle that starts its spawner with the first process, and anew whenever it died.
-    pub(crate) fn new(command: SpawnerCommand, attempts: PathBuf) -> Self {
-        Self { command, attempts, connection: tokio::sync::Mutex::default(), ids: AtomicU64::new(1) }
+    /// A handle that starts a spawner when one is needed, and anew whenever one died.
+    ///
+    /// `slots` processes run at once; others wait for one to end.
+    pub(crate) fn new(command: SpawnerCommand, slots: usize) -> Self {
+        let spawners = (0..slots).map(|_| One::default()).collect();
+        Self { command, spawners, ids: AtomicU64::new(1) }
     }
 
     /// Starts a process. That its program cannot be run is told as its end.
     pub(crate) async fn spawn(&self, order: &Order<'_>) -> Result<Child, SpawnError> {
-        let connection = self.connection().await.map_err(SpawnError::Spawner)?;
+        let least = self.spawners.iter().min_by_key(|one| one.load.load(Ordering::Relaxed));
+        let one = least.ok_or_else(|| SpawnError::Spawner(io::Error::other("the runner has no slots")))?;
+        let load = Load::add(&one.load);
+        let connection = self.connect(one).await.map_err(SpawnError::Spawner)?;
         let (stdout, stdout_end) = output_pipe().map_err(SpawnError::Pipes)?;
         let (stderr, stderr_end) = output_pipe().map_err(SpawnError::Pipes)?;
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let frame = message::encode_spawn(id, order.program, order.cwd, order.mark, order.argv, order.env);
-        let end =
-            connection.expect(id).ok_or_else(|| SpawnError::Spawner(io::ErrorKind::BrokenPipe.into()))?;
+        let frame = message::encode_spawn(id, order.program, order.cwd, order.argv, order.env);
+        let (start, end) = connection
+            .expect(id, order.mark)
+            .ok_or_else(|| SpawnError::Spawner(io::ErrorKind::BrokenPipe.into()))?;
         connection.send(&frame, &[stdout_end, stderr_end]).await.map_err(SpawnError::Spawner)?;
-        Ok(Child { id, connection, stdout, stderr, end })
+        Ok(Child { id, connection, load, stdout, stderr, start, end })
     }
 
     /// The connection to a spawner that is alive.
-    async fn connection(&self) -> io::Result<Arc<Connection>> {
-        let mut current = self.connection.lock().await;
+    async fn connect(&self, one: &One) -> io::Result<Arc<Connection>> {
+        let mut current = one.connection.lock().await;
         if let Some(connection) = current.as_ref().filter(|c| c.is_alive()) {
             return Ok(connection.clone());
         }
         if current.take().is_some() {
-            warn!("the spawner died; starting another");
-            kill_leftovers(&self.attempts);
+            warn!("a spawner died; starting another");
         }
         let connection = Connection::open(&self.command)?;
         *current = Some(connection.clone());
@@ -110,7 +153,14 @@ impl Spawner {
 }
 
 impl Child {
-    /// Sends a signal to its whole group. Nothing happens if it is over.
+    /// Whether it starts at once; otherwise it may wait for one before it. A process is no longer counted when we know
+    /// that it ended, which is after its spawner knew.
+    pub(crate) fn starts_at_once(&self) -> bool {
+        self.load.before == 0
+    }
+
+    /// Sends a signal to its whole group; withdraws it if it waits; nothing happens if it is over. Signal 0 asks whether
+    /// it has started, and withdraws it if not.
     pub(crate) async fn kill(&self, signal: i32) {
         // A failure means that the spawner is gone, and so is the process; `end` tells.
         let _ = self.connection.send(&message::encode_kill(self.id, signal), &[]).await;
@@ -135,7 +185,10 @@ impl Connection {
         });
         // Weak in effect: the reader holds the connection only while it reads, so that the socket closes, and the
         // spawner ends, when the runner is dropped.
-        tokio::spawn(read_ends(Arc::downgrade(&connection), connection.socket.as_fd().try_clone_to_owned()?));
+        tokio::spawn(read_words(
+            Arc::downgrade(&connection),
+            connection.socket.as_fd().try_clone_to_owned()?,
+        ));
         std::thread::Builder::new().name("spawner-wait".to_owned()).stack_size(64 * 1024).spawn(
             move || match process.wait() {
                 Ok(status) if status.success() => {}
@@ -150,11 +203,31 @@ impl Connection {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Registers somebody who waits for the end of process `id`; `None`: the spawner is gone.
-    fn expect(&self, id: u64) -> Option<oneshot::Receiver<End>> {
-        let (sender, receiver) = oneshot::channel();
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?.insert(id, sender);
-        Some(receiver)
+    /// Registers somebody who wants to know of process `id`; `None`: the spawner is gone.
+    fn expect(&self, id: u64, mark: &str) -> Option<(oneshot::Receiver<Instant>, oneshot::Receiver<End>)> {
+        let ((start, started), (end, ended)) = (oneshot::channel(), oneshot::channel());
+        let listener = Listener { mark: mark.to_owned(), start: Some(start), end };
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?.insert(id, listener);
+        Some((started, ended))
+    }
+
+    /// Passes on what the spawner says. Nobody listens any more if the attempt was dropped.
+    fn tell(&self, id: u64, word: Word) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(waiting) = waiting.as_mut() else { return };
+        match word {
+            Word::Started { since_us } => {
+                if let Some(start) = waiting.get_mut(&id).and_then(|listener| listener.start.take()) {
+                    let now = Instant::now();
+                    let _ = start.send(now.checked_sub(Duration::from_micros(since_us)).unwrap_or(now));
+                }
+            }
+            Word::Ended(end) => {
+                if let Some(listener) = waiting.remove(&id) {
+                    let _ = listener.end.send(end);
+                }
+            }
+        }
     }
 
     /// Sends a frame, the descriptors with its first byte.
@@ -184,22 +257,21 @@ impl Connection {
     }
 }
 
-/// Hands each end to who waits for it, until the spawner is gone.
-async fn read_ends(connection: std::sync::Weak<Connection>, socket: OwnedFd) {
+/// Passes on what the spawner says, until the spawner is gone.
+async fn read_words(connection: std::sync::Weak<Connection>, socket: OwnedFd) {
     let socket = std::os::unix::net::UnixStream::from(socket);
     let Ok(mut socket) = UnixStream::from_std(socket) else { return };
     let mut record = [0; message::RECORD];
     while socket.read_exact(&mut record).await.is_ok() {
-        let (id, end) = message::decode_end(&record);
+        let (id, word) = message::decode_word(&record);
         let Some(connection) = connection.upgrade() else { return };
-        let mut waiting = connection.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = waiting.as_mut().and_then(|w| w.remove(&id)) {
-            // Nobody waits any more if the attempt was dropped.
-            let _ = sender.send(end);
-        }
+        connection.tell(id, word);
     }
-    if let Some(connection) = connection.upgrade() {
-        connection.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(connection) = connection.upgrade() else { return };
+    let mut waiting = connection.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(lost) = waiting.take().filter(|lost| !lost.is_empty()) {
+        // Their leaders died with the spawner, what they had started may live. Before anybody is told.
+        kill_marked(|entry| lost.values().any(|listener| listener.mark.as_bytes() == entry));
     }
 }
 
@@ -217,16 +289,15 @@ fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
     Ok((pipe::Receiver::from_owned_fd_unchecked(read)?, write))
 }
 
-/// Kills every process whose environment says that it is of an attempt below `attempts`.
+/// Kills every process that has an entry in its environment which `is_ours`.
 ///
-/// For the time after a spawner or a runner was killed: the leaders died with it, what they had started may live.
-pub(crate) fn kill_leftovers(attempts: &Path) {
-    let mark = [b"TASK_DIR=", attempts.as_os_str().as_encoded_bytes(), b"/"].concat();
+/// For the time after a spawner or a runner was killed.
+pub(crate) fn kill_marked(is_ours: impl Fn(&[u8]) -> bool) {
     let Ok(processes) = std::fs::read_dir("/proc") else { return };
     let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     for pid in pids {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        if environment.split(|&b| b == 0).any(|entry| entry.starts_with(&mark)) {
+        if environment.split(|&b| b == 0).any(&is_ours) {
             warn!("process {pid} outlived its attempt; killing it");
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
         }

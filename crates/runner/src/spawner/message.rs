@@ -15,35 +15,21 @@ pub(super) const MAX_FRAME: usize = 4 * 1024 * 1024;
 #[derive(Debug, PartialEq)]
 pub(super) enum Request<'a> {
     /// Start a process. The write ends of its pipes, standard output first, travel beside the frame.
-    Spawn {
-        id: u64,
-        program: &'a CStr,
-        cwd: &'a CStr,
-        /// An entry of its environment that no other task has: tells whose process one is.
-        mark: &'a CStr,
-        argv: Vec<&'a CStr>,
-        env: Vec<&'a CStr>,
-    },
-    /// Send a signal to the group of a process that was started.
+    Spawn { id: u64, program: &'a CStr, cwd: &'a CStr, argv: Vec<&'a CStr>, env: Vec<&'a CStr> },
+    /// Send a signal to the group of a process that was started; one that waits is withdrawn. Signal 0 sends none, and
+    /// asks for an answer: that it has started, or that it was withdrawn.
     Kill { id: u64, signal: i32 },
 }
 
 /// A request to start a process as a frame. The strings must not hold zero bytes.
-pub(super) fn encode_spawn(
-    id: u64,
-    program: &str,
-    cwd: &str,
-    mark: &str,
-    argv: &[String],
-    env: &[String],
-) -> Vec<u8> {
+pub(super) fn encode_spawn(id: u64, program: &str, cwd: &str, argv: &[String], env: &[String]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(2048);
     frame.extend_from_slice(&[0; 4]);
     frame.push(SPAWN);
     frame.extend_from_slice(&id.to_ne_bytes());
     frame.extend_from_slice(&(argv.len() as u32).to_ne_bytes());
     frame.extend_from_slice(&(env.len() as u32).to_ne_bytes());
-    let fixed = [program, cwd, mark];
+    let fixed = [program, cwd];
     for text in fixed.into_iter().chain(argv.iter().chain(env).map(String::as_str)) {
         frame.extend_from_slice(text.as_bytes());
         frame.push(0);
@@ -92,7 +78,6 @@ pub(super) fn decode(frame: &[u8]) -> Result<Request<'_>, Garbled> {
                 id,
                 program: rest.text()?,
                 cwd: rest.text()?,
-                mark: rest.text()?,
                 argv: (0..argc).map(|_| rest.text()).collect::<Result<_, _>>()?,
                 env: (0..envc).map(|_| rest.text()).collect::<Result<_, _>>()?,
             })
@@ -138,6 +123,15 @@ impl Step {
     const ALL: [Step; 4] = [Step::Fork, Step::Prepare, Step::Enter, Step::Exec];
 }
 
+/// What the spawner tells of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// It runs, since so long: told of one that had to wait, or where asked.
+    Started { since_us: u64 },
+    /// It is over.
+    Ended(End),
+}
+
 /// What became of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -161,18 +155,29 @@ pub(crate) enum End {
         /// Why.
         errno: i32,
     },
+    /// It was withdrawn before it started.
+    Withdrawn,
 }
 
 /// Bytes of one answer.
 pub(super) const RECORD: usize = 56;
 
+const EXITED: u64 = 0;
+const FAILED: u64 = 1;
+const WITHDRAWN: u64 = FAILED + Step::ALL.len() as u64;
+const STARTED: u64 = WITHDRAWN + 1;
+
 /// An answer as a record.
-pub(super) fn encode_end(id: u64, end: End) -> [u8; RECORD] {
-    let words = match end {
-        End::Exited { status, wall_us, user_us, system_us, peak_memory_bytes } => {
-            [id, u64::from(status.cast_unsigned()), wall_us, user_us, system_us, peak_memory_bytes, 0]
+pub(super) fn encode_word(id: u64, word: Word) -> [u8; RECORD] {
+    let words = match word {
+        Word::Ended(End::Exited { status, wall_us, user_us, system_us, peak_memory_bytes }) => {
+            [id, EXITED, u64::from(status.cast_unsigned()), wall_us, user_us, system_us, peak_memory_bytes]
         }
-        End::Failed { step, errno } => [id, u64::from(errno.cast_unsigned()), 0, 0, 0, 0, 1 + step as u64],
+        Word::Ended(End::Failed { step, errno }) => {
+            [id, FAILED + step as u64, u64::from(errno.cast_unsigned()), 0, 0, 0, 0]
+        }
+        Word::Ended(End::Withdrawn) => [id, WITHDRAWN, 0, 0, 0, 0, 0],
+        Word::Started { since_us } => [id, STARTED, 0, since_us, 0, 0, 0],
     };
     let mut record = [0; RECORD];
     for (place, word) in record.chunks_exact_mut(8).zip(words) {
@@ -182,18 +187,21 @@ pub(super) fn encode_end(id: u64, end: End) -> [u8; RECORD] {
 }
 
 /// The answer in a record.
-pub(super) fn decode_end(record: &[u8; RECORD]) -> (u64, End) {
+pub(super) fn decode_word(record: &[u8; RECORD]) -> (u64, Word) {
     let mut words = [0; RECORD / 8];
     for (word, bytes) in words.iter_mut().zip(record.as_chunks::<8>().0) {
         *word = u64::from_ne_bytes(*bytes);
     }
-    let [id, code, wall_us, user_us, system_us, peak_memory_bytes, failed] = words;
+    let [id, kind, code, wall_us, user_us, system_us, peak_memory_bytes] = words;
     let code = (code as u32).cast_signed();
-    let end = match failed.checked_sub(1).and_then(|step| Step::ALL.get(step as usize)) {
-        Some(&step) => End::Failed { step, errno: code },
-        None => End::Exited { status: code, wall_us, user_us, system_us, peak_memory_bytes },
+    let step = kind.checked_sub(FAILED).and_then(|step| Step::ALL.get(step as usize));
+    let word = match (kind, step) {
+        (_, Some(&step)) => Word::Ended(End::Failed { step, errno: code }),
+        (WITHDRAWN, _) => Word::Ended(End::Withdrawn),
+        (STARTED, _) => Word::Started { since_us: wall_us },
+        _ => Word::Ended(End::Exited { status: code, wall_us, user_us, system_us, peak_memory_bytes }),
     };
-    (id, end)
+    (id, word)
 }
 
 #[cfg(test)]
@@ -204,14 +212,13 @@ mod tests {
     #[test]
     fn a_request_survives_its_frame() {
         let (argv, env) = (["sh".to_owned(), String::new()], ["A=1".to_owned()]);
-        let bytes = encode_spawn(7, "/bin/sh", "/tmp", "A=1", &argv, &env);
+        let bytes = encode_spawn(7, "/bin/sh", "/tmp", &argv, &env);
         let (body, length) = frame(&bytes).unwrap().unwrap();
         assert_eq!(length, bytes.len());
         let expected = Request::Spawn {
             id: 7,
             program: c"/bin/sh",
             cwd: c"/tmp",
-            mark: c"A=1",
             argv: vec![c"sh", c""],
             env: vec![c"A=1"],
         };
@@ -226,8 +233,9 @@ mod tests {
         let exited =
             End::Exited { status: -1, wall_us: u64::MAX, user_us: 2, system_us: 3, peak_memory_bytes: 4 };
         let failed = Step::ALL.map(|step| End::Failed { step, errno: 13 });
-        for end in failed.into_iter().chain([exited]) {
-            assert_eq!(decode_end(&encode_end(9, end)), (9, end));
+        let ends = failed.into_iter().chain([exited, End::Withdrawn]).map(Word::Ended);
+        for word in ends.chain([Word::Started { since_us: 7 }]) {
+            assert_eq!(decode_word(&encode_word(9, word)), (9, word));
         }
     }
 

@@ -1,10 +1,10 @@
-//! Starting processes through a small process that does nothing else.
+//! Starting processes through small processes that do nothing else.
 //!
 //! Forking costs time in proportion to the memory of the process that forks: 20 ms at 200 MB. So the runner never
-//! forks. It starts one spawner early (the same binary, a hidden subcommand) and asks it over a socket: it sends the
-//! write ends of the task's pipes along, and gets back how the task ended and what it used. The spawner adopts what
-//! tasks leave behind, ends it before it says that a task is over, and ends everything when the runner's side of the
-//! socket closes, however that came about.
+//! forks. It starts a spawner for each slot that is in use (the same binary, a hidden subcommand) and asks it over a
+//! socket: it sends the write ends of the task's pipes along, and gets back how the task ended and what it used. The
+//! spawner adopts what its task leaves behind, ends it before it says that the task is over, then starts the next; and
+//! it ends everything when the runner's side of the socket closes, however that came about.
 //!
 //! | module | holds |
 //! |---|---|

@@ -1,5 +1,6 @@
-//! The spawner's side: one thread that starts, signals and buries processes.
+//! The spawner's side: one thread that starts, signals and buries one process after another.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -9,13 +10,13 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, send};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
-use super::message::{self, End, Request};
+use super::message::{self, End, Request, Word};
 use super::sys::{self, Launch, Stack, Waited};
 
 /// Most files a task may have open, if the host's own limit is not lower.
@@ -40,16 +41,27 @@ struct Spawner {
     /// Our children as the kernel lists them, if it does.
     children: Option<File>,
     stack: Stack,
-    tasks: Vec<Task>,
+    /// The process that runs.
+    task: Option<Task>,
+    /// Requests that wait for it to end: so that the next process starts then, not a round trip later.
+    waiting: VecDeque<Waiting>,
+    /// Answers that were not sent yet.
+    unsent: Vec<u8>,
     unread: Vec<u8>,
-    fds: std::collections::VecDeque<OwnedFd>,
+    fds: VecDeque<OwnedFd>,
+}
+
+/// A request to start a process, and the ends of its pipes.
+struct Waiting {
+    id: u64,
+    frame: Vec<u8>,
+    output: [OwnedFd; 2],
 }
 
 /// A process that was started and has not been buried with all it left.
 struct Task {
     id: u64,
     leader: Pid,
-    mark: Vec<u8>,
     started: Instant,
     /// How the leader ended, once it has.
     end: Option<End>,
@@ -77,9 +89,11 @@ impl Spawner {
             null: File::open("/dev/null")?,
             children: File::open(format!("/proc/{me}/task/{me}/children")).ok(),
             stack: Stack::new(),
-            tasks: Vec::new(),
+            task: None,
+            waiting: VecDeque::new(),
+            unsent: Vec::new(),
             unread: Vec::new(),
-            fds: std::collections::VecDeque::new(),
+            fds: VecDeque::new(),
         })
     }
 
@@ -136,22 +150,46 @@ impl Spawner {
         let mut at = 0;
         while let Some((frame, length)) = message::frame(&bytes[at..]).map_err(garbled)? {
             match message::decode(frame).map_err(garbled)? {
-                request @ Request::Spawn { .. } => self.spawn(&request)?,
+                request @ Request::Spawn { .. } => self.accept(&request, frame)?,
                 Request::Kill { id, signal } => self.kill(id, signal),
             }
             at += length;
         }
+        self.tell()?;
         self.unread = bytes;
         self.unread.drain(..at);
         self.unread.shrink_to(64 * 1024);
         Ok(true)
     }
 
-    fn spawn(&mut self, request: &Request<'_>) -> io::Result<()> {
-        let Request::Spawn { id, program, cwd, mark, argv, env } = request else { return Ok(()) };
+    /// Starts a process, or lets it wait.
+    fn accept(&mut self, request: &Request<'_>, frame: &[u8]) -> io::Result<()> {
         let (Some(stdout), Some(stderr)) = (self.fds.pop_front(), self.fds.pop_front()) else {
             return Err(garbled(message::Garbled));
         };
+        let output = [stdout, stderr];
+        match request {
+            Request::Spawn { id, .. } if self.task.is_some() => {
+                self.waiting.push_back(Waiting { id: *id, frame: frame.to_vec(), output });
+            }
+            request => self.spawn(request, &output),
+        }
+        Ok(())
+    }
+
+    /// Starts the next process that waits, unless one runs.
+    fn start_waiting(&mut self) -> io::Result<()> {
+        while self.task.is_none()
+            && let Some(next) = self.waiting.pop_front()
+        {
+            self.say(next.id, Word::Started { since_us: 0 });
+            self.spawn(&message::decode(&next.frame).map_err(garbled)?, &next.output);
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, request: &Request<'_>, [stdout, stderr]: &[OwnedFd; 2]) {
+        let Request::Spawn { id, program, cwd, argv, env } = request else { return };
         let launch = Launch {
             program,
             argv,
@@ -164,28 +202,31 @@ impl Spawner {
         let started = Instant::now();
         match sys::spawn(&launch, &mut self.stack) {
             Ok(leader) => {
-                let mark = mark.to_bytes().to_vec();
-                self.tasks.push(Task { id: *id, leader, mark, started, end: None });
-                Ok(())
+                self.task = Some(Task { id: *id, leader, started, end: None });
             }
-            Err((step, errno)) => tell(&self.socket, *id, End::Failed { step, errno: errno as i32 }),
+            Err((step, errno)) => self.say(*id, Word::Ended(End::Failed { step, errno: errno as i32 })),
         }
     }
 
-    fn kill(&self, id: u64, signal: i32) {
-        let task = self.tasks.iter().find(|task| task.id == id);
-        if let (Some(task), Ok(signal)) = (task, Signal::try_from(signal)) {
-            // An error means that nothing of the group is left.
-            let _ = killpg(task.leader, signal);
+    fn kill(&mut self, id: u64, signal: i32) {
+        if let Some(at) = self.waiting.iter().position(|waiting| waiting.id == id) {
+            self.waiting.remove(at);
+            self.say(id, Word::Ended(End::Withdrawn));
+        } else if let Some(task) = self.task.as_ref().filter(|task| task.id == id) {
+            match Signal::try_from(signal) {
+                // An error means that nothing of the group is left.
+                Ok(signal) => drop(killpg(task.leader, signal)),
+                Err(_) => self.say(id, Word::Started { since_us: micros(task.started) }),
+            }
         }
     }
 
-    /// Takes the dead off the process table, and tells of each task that is over with all it left.
+    /// Takes the dead off the process table; if the task is over with all it left, tells of it and starts the next.
     fn bury(&mut self) -> io::Result<()> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         while let Ok(dead) = waitid(Id::All, flags) {
             let Some(pid) = dead.pid() else { break };
-            let task = self.tasks.iter_mut().find(|task| task.leader == pid);
+            let task = self.task.as_mut().filter(|task| task.leader == pid);
             if task.is_some() {
                 // Before it is buried: until then nobody else can get its number.
                 let _ = killpg(pid, Signal::SIGKILL);
@@ -195,61 +236,69 @@ impl Spawner {
                 task.end = Some(exited(task, &waited));
             }
         }
-        let mut at = 0;
-        while at < self.tasks.len() {
-            match self.tasks[at].end {
-                Some(end) if self.leaves_nothing(at) => {
-                    let task = self.tasks.swap_remove(at);
-                    tell(&self.socket, task.id, end)?;
-                }
-                _ => at += 1,
-            }
+        if let Some(Task { id, leader, end: Some(end), .. }) = self.task
+            && self.leaves_nothing(leader)
+        {
+            self.task = None;
+            self.say(id, Word::Ended(end));
+            self.start_waiting()?;
         }
-        Ok(())
+        self.tell()
     }
 
-    /// Whether nothing of a task is left whose leader is dead. What is left is killed; its death wakes us again.
-    fn leaves_nothing(&self, task: usize) -> bool {
-        let group_is_empty = killpg(self.tasks[task].leader, Signal::SIGKILL) == Err(Errno::ESRCH);
-        let strays = self.strays(task);
+    /// Whether nothing of the task is left whose leader was `leader` and is dead. What is left is killed; its death
+    /// wakes us again.
+    fn leaves_nothing(&self, leader: Pid) -> bool {
+        let group_is_empty = killpg(leader, Signal::SIGKILL) == Err(Errno::ESRCH);
+        let strays = self.children();
         for &stray in &strays {
-            let _ = nix::sys::signal::kill(stray, Signal::SIGKILL);
+            let _ = kill(stray, Signal::SIGKILL);
         }
         group_is_empty && strays.is_empty()
     }
 
-    /// Processes that left the group of the task, and that fell to us when their parents died.
-    ///
-    /// Its environment tells whose a process is. One that has cleared it is counted as the task's if no other runs.
-    fn strays(&self, task: usize) -> Vec<Pid> {
+    /// Our children, as far as the kernel lists them. Once the leader is dead they are processes that left its group,
+    /// and that fell to us when their parents died.
+    fn children(&self) -> Vec<Pid> {
         let mut buffer = [0; 4096];
         let Some(Ok(read)) = self.children.as_ref().map(|list| list.read_at(&mut buffer, 0)) else {
             return Vec::new();
         };
-        let is_last = self.tasks.iter().all(|task| task.end.is_some());
         // The list may be longer than the buffer: a number that is cut off names somebody else.
         let whole = buffer[..read].iter().rposition(|&b| b == b' ').unwrap_or(0);
-        let children = buffer[..whole].split(|&b| b == b' ');
-        children
-            .filter_map(|pid| std::str::from_utf8(pid).ok()?.parse().ok())
-            .filter(|&pid| self.tasks.iter().all(|task| task.leader.as_raw() != pid))
-            .filter(|pid| {
-                let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-                let bears = |task: &Task| environment.split(|&b| b == 0).any(|entry| entry == task.mark);
-                bears(&self.tasks[task]) || is_last
-            })
-            .map(Pid::from_raw)
-            .collect()
+        let pids = buffer[..whole].split(|&b| b == b' ');
+        pids.filter_map(|pid| std::str::from_utf8(pid).ok()?.parse().ok()).map(Pid::from_raw).collect()
+    }
+
+    fn say(&mut self, id: u64, word: Word) {
+        self.unsent.extend_from_slice(&message::encode_word(id, word));
+    }
+
+    /// Sends what is to be said, all at once: each time wakes the runner.
+    fn tell(&mut self) -> io::Result<()> {
+        let mut sent = 0;
+        while sent < self.unsent.len() {
+            match send(self.socket.as_raw_fd(), &self.unsent[sent..], MsgFlags::MSG_NOSIGNAL) {
+                Ok(bytes) => sent += bytes,
+                Err(Errno::EINTR) => {}
+                // The runner is gone: reading will say so, and everything is ended then.
+                Err(Errno::EPIPE | Errno::ECONNRESET) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.unsent.clear();
+        Ok(())
     }
 
     /// Ends everything that was started, when nobody is left to tell.
     fn end_all(&mut self) {
-        for task in &self.tasks {
+        self.waiting.clear();
+        if let Some(task) = &self.task {
             let _ = killpg(task.leader, Signal::SIGKILL);
         }
         // The dead wake us; the time is for those that the kernel has not yet handed to us.
         let deadline = Instant::now() + LAST_RITES;
-        while !self.tasks.is_empty() && Instant::now() < deadline {
+        while self.task.is_some() && Instant::now() < deadline {
             let _ = poll(&mut [PollFd::new(self.deaths.as_fd(), PollFlags::POLLIN)], PollTimeout::from(50u8));
             while matches!(self.deaths.read_signal(), Ok(Some(_))) {}
             // Nobody listens, so telling may fail: that must not keep us from the rest.
@@ -261,26 +310,15 @@ impl Spawner {
 fn exited(task: &Task, waited: &Waited) -> End {
     End::Exited {
         status: waited.status,
-        wall_us: u64::try_from(task.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        wall_us: micros(task.started),
         user_us: waited.user_us,
         system_us: waited.system_us,
         peak_memory_bytes: waited.peak_memory_bytes,
     }
 }
 
-fn tell(socket: &OwnedFd, id: u64, end: End) -> io::Result<()> {
-    let record = message::encode_end(id, end);
-    let mut rest = &record[..];
-    while !rest.is_empty() {
-        match send(socket.as_raw_fd(), rest, MsgFlags::MSG_NOSIGNAL) {
-            Ok(sent) => rest = &rest[sent..],
-            Err(Errno::EINTR) => {}
-            // The runner is gone: reading will say so, and everything is ended then.
-            Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 fn garbled(_: message::Garbled) -> io::Error {

@@ -135,24 +135,7 @@ impl Server {
 
     /// Queues a task, after `change` was made to it.
     pub(crate) fn queue(&self, revision: &RevisionSpec, change: impl FnOnce(&mut Assignment)) -> Held {
-        self.with(|state| {
-            let n = state.number();
-            let mut task = Assignment {
-                task: TaskId::new(Seq(n), 1),
-                fence: Fence(n),
-                attempt: 1,
-                project: ProjectId::new(Seq(1), 2),
-                revision: revision.id,
-                schedule: None,
-                payload: Bytes::default(),
-                timeout_s: 60,
-                token: "attempt-token".to_owned(),
-            };
-            change(&mut task);
-            let held = Held { task: task.task, fence: task.fence };
-            state.queue.push_back((task, revision.clone()));
-            held
-        })
+        self.with(|state| state.add(revision, change))
     }
 
     pub(crate) async fn report(&self, held: Held) -> Report {
@@ -203,6 +186,26 @@ impl State {
     fn number(&mut self) -> i64 {
         self.next += 1;
         self.next
+    }
+
+    /// Queues a task, after `change` was made to it.
+    pub(crate) fn add(&mut self, revision: &RevisionSpec, change: impl FnOnce(&mut Assignment)) -> Held {
+        let n = self.number();
+        let mut task = Assignment {
+            task: TaskId::new(Seq(n), 1),
+            fence: Fence(n),
+            attempt: 1,
+            project: ProjectId::new(Seq(1), 2),
+            revision: revision.id,
+            schedule: None,
+            payload: Bytes::default(),
+            timeout_s: 60,
+            token: "attempt-token".to_owned(),
+        };
+        change(&mut task);
+        let held = Held { task: task.task, fence: task.fence };
+        self.queue.push_back((task, revision.clone()));
+        held
     }
 
     fn claim(&mut self, want: usize) -> Claim {

@@ -63,6 +63,37 @@ async fn many_short_tasks_are_each_reported_once() {
 }
 
 #[tokio::test]
+async fn what_was_claimed_ahead_and_cannot_start_is_given_back() {
+    let world = World::with(|config| config.slots = 1);
+    let quick = world.sh("[ -s $PAYLOAD_FILE ] && sleep 60; exit 0");
+    for held in (0..10).map(|_| world.server.queue(&quick, |_| {})).collect::<Vec<_>>() {
+        world.server.report(held).await;
+    }
+    // All at once, so that they are claimed together.
+    let (long, stuck) = world.server.with(|state| {
+        let long = state.add(&quick, |task| task.payload.0 = b"long".to_vec());
+        (long, [(); 6].map(|()| state.add(&quick, |_| {})))
+    });
+    let is_back = |state: &crate::server::State| {
+        let back =
+            |held: &&windlass_model::runner::Held| state.queue.iter().any(|(task, _)| task.task == held.task);
+        (stuck.iter().filter(back).count() == stuck.len() && state.held.len() == 1).then_some(())
+    };
+    world.server.until("all but the long one to be in the queue", is_back).await;
+    world.server.with(|state| assert_eq!(state.released.len(), stuck.len()));
+    world.server.with(|state| state.cancel.push(long));
+    assert_eq!(world.server.report(long).await.exit, Exit::Cancelled);
+    for held in stuck {
+        let ended = |state: &crate::server::State| {
+            state.reports.iter().find(|report| report.held.task == held.task).cloned()
+        };
+        assert_eq!(world.server.until("a report", ended).await.exit, Exit::Code(0));
+    }
+    world.server.with(|state| assert_eq!((state.reports.len(), state.refused.len()), (17, 0)));
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_lost_lease_ends_the_attempt_without_a_report() {
     let world = World::start();
     let held = world.server.queue(&world.sh("echo here; sleep 60"), |_| {});
