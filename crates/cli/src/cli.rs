@@ -26,6 +26,8 @@ enum Command {
     Serve(commands::serve::Serve),
     /// Start a runner that takes tasks from a server
     Runner(commands::runner::Runner),
+    /// Show what Windlass is for: 472 forecasts, one task each
+    Demo(commands::demo::Demo),
     /// Upload a worker: a folder, a zip, a file or an image
     Upload(commands::upload::Upload),
     /// Queue tasks
@@ -52,6 +54,11 @@ enum Command {
     Token(commands::token::Token),
     /// Create and list projects
     Project(commands::project::Project),
+    /// Measure this machine, beside its bare limits
+    Bench(commands::bench::Bench),
+    /// The bare handler that a benchmark is compared to
+    #[command(hide = true)]
+    BenchParser,
     /// Say what this host can do, and what to change
     Doctor(commands::doctor::Doctor),
     /// Show every setting, what it is and where it was set
@@ -70,6 +77,9 @@ pub(crate) fn run() -> Result<u8, Failure> {
         Command::Doctor(command) => calling(command.run()),
         Command::Config(command) => command.run(),
         Command::Completions(command) => command.run(&mut Cli::command()),
+        Command::Demo(command) => calling(command.run()),
+        Command::Bench(command) => spread(command.run()),
+        Command::BenchParser => spread(commands::bench::serve_parser()),
         Command::Upload(command) => calling(command.run()),
         Command::Queue(command) => calling(command.run()),
         Command::Tasks(command) => calling(command.run()),
@@ -89,6 +99,11 @@ pub(crate) fn run() -> Result<u8, Failure> {
 fn calling(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(command)
+}
+
+/// Runs a command that works on every processor.
+fn spread(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    tokio::runtime::Runtime::new()?.block_on(command)
 }
 
 #[cfg(test)]

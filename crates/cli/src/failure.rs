@@ -54,6 +54,8 @@ impl Failure {
     }
 }
 
+impl std::error::Error for Failure {}
+
 /// One line, and a second with the fix.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

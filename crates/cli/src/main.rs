@@ -8,12 +8,17 @@
 //! | [`connection`] | which server, and as whom |
 //! | [`settings`] | what server and runner can be set to |
 //! | [`host`] | running a server and a runner in this process |
+//! | [`child`] | running them in another process |
+//! | [`demo`], [`bench`] | the story, and the figures |
 //! | [`output`] | tables, JSON, bars |
 //! | [`failure`] | what a person is told when something did not work |
 
+mod bench;
+mod child;
 mod cli;
 mod commands;
 mod connection;
+mod demo;
 mod embedded;
 mod failure;
 mod host;

@@ -1,7 +1,7 @@
 //! The bare limits of the machine: what the same work costs without Windlass.
 
 use std::fs::File;
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -28,7 +28,6 @@ pub(super) fn fdatasync(folder: &Path, count: usize) -> Result<Sample> {
         file.sync_data()?;
         times.push(start.elapsed());
     }
-    file.seek(SeekFrom::Start(0))?;
     std::fs::remove_file(&path)?;
     Ok(Sample::new(times))
 }
@@ -66,7 +65,8 @@ pub(super) fn spawn_stamp(count: usize) -> Result<Sample> {
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {
         let start = SystemTime::now();
-        let output = Command::new("sh").args(["-c", &format!("exec {STAMP}")]).stdin(Stdio::null()).output()?;
+        let output =
+            Command::new("sh").args(["-c", &format!("exec {STAMP}")]).stdin(Stdio::null()).output()?;
         times.push(stamp(&output.stdout)?.duration_since(start).unwrap_or_default());
         // The machine is idle before a task is picked up, so it is idle here, too.
         std::thread::sleep(Duration::from_millis(20));
@@ -89,7 +89,8 @@ fn quiet(command: &mut Command) -> &mut Command {
 /// its address when it is ready.
 pub(crate) async fn serve_parser() -> Result<()> {
     async fn parse(body: Bytes) -> Json<usize> {
-        let orders = serde_json::from_slice::<QueueRequest>(&body).ok().map(|r| r.validate(&Limits::default()));
+        let orders =
+            serde_json::from_slice::<QueueRequest>(&body).ok().map(|r| r.validate(&Limits::default()));
         Json(orders.and_then(Result::ok).map_or(0, |orders| orders.len()))
     }
     let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;

@@ -32,7 +32,12 @@ pub(super) fn post(path: &str, token: &str, body: &str) -> Vec<u8> {
 }
 
 /// Sends `request` from `connections` connections for `time` and counts the answers.
-pub(super) async fn closed_loop(address: SocketAddr, connections: usize, request: &[u8], time: Duration) -> Result<Load> {
+pub(super) async fn closed_loop(
+    address: SocketAddr,
+    connections: usize,
+    request: &[u8],
+    time: Duration,
+) -> Result<Load> {
     let start = Instant::now();
     let workers: Vec<_> = (0..connections)
         .map(|_| {
@@ -49,7 +54,8 @@ pub(super) async fn closed_loop(address: SocketAddr, connections: usize, request
 }
 
 async fn one_connection(address: SocketAddr, request: &[u8], until: Instant) -> Result<Vec<Duration>> {
-    let mut connection = TcpStream::connect(address).await.context("cannot connect to the server under load")?;
+    let mut connection =
+        TcpStream::connect(address).await.context("cannot connect to the server under load")?;
     connection.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(64 * 1024);
     let mut latencies = Vec::new();

@@ -5,7 +5,7 @@
 //! | [`plan`] | what is measured, in order |
 //! | [`bare`] | the limits: a handler that only parses, a loop of `fdatasync`, a loop of `posix_spawn` |
 //! | [`load`] | the HTTP load |
-//! | [`server`] | the Windlass under test, in a process of its own |
+//! | [`crate::child`] | the Windlass under test, in a process of its own |
 //! | [`seed`] | fills a store before it is measured |
 //! | [`stats`], [`report`] | medians, the table and the JSON |
 
@@ -14,8 +14,7 @@ mod load;
 mod plan;
 mod report;
 mod seed;
-mod server;
 mod stats;
 
 pub(crate) use bare::serve_parser;
-pub(crate) use plan::run;
+pub(crate) use plan::{Effort, run};

@@ -15,8 +15,8 @@ use super::bare::{self, STAMP};
 use super::load::{Load, closed_loop, post};
 use super::report::{Figure, Machine, Report};
 use super::seed;
-use super::server::{Process, Server};
 use super::stats::{Sample, median, ms};
+use crate::child::{Process, Windlass};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -35,15 +35,37 @@ pub(crate) struct Effort {
     pub(crate) seeded: usize,
 }
 
+impl Effort {
+    /// As much as figures need that are to be quoted.
+    pub(crate) fn full(runs: usize, seeded: usize) -> Self {
+        Self {
+            runs,
+            load: Duration::from_secs(3),
+            tasks: 1000,
+            pickups: 200,
+            idle: Duration::from_secs(30),
+            seeded,
+        }
+    }
+
+    /// As little as shows that everything can be measured.
+    pub(crate) fn quick() -> Self {
+        let second = Duration::from_secs(1);
+        Self { runs: 1, load: second / 2, tasks: 100, pickups: 10, idle: second, seeded: 10_000 }
+    }
+}
+
+const ANY_PORT: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
 /// Tasks in one request, where many are queued at once.
 const ARRAY: usize = 1000;
 
 /// The package whose tasks do nothing.
-const TRUE: &str = "bench-true";
+pub(super) const TRUE: &str = "bench-true";
 /// The package whose tasks say when they start.
 const STAMPER: &str = "bench-stamp";
 /// The package whose tasks stay queued.
-const PARKED: &str = "bench-parked";
+pub(super) const PARKED: &str = "bench-parked";
 
 /// Measures everything; `say` hears what is being done.
 pub(crate) async fn run(effort: Effort, as_json: bool, say: impl Fn(&str)) -> Result<String> {
@@ -68,11 +90,15 @@ pub(crate) async fn run(effort: Effort, as_json: bool, say: impl Fn(&str)) -> Re
     let millions = format!(", {} queued + {0} finished", effort.seeded);
     let in_full = rates(effort, &full, fdatasync.median(), &millions, &say).await?;
     figures.extend(in_full.figures);
-    for (name, before, after) in in_empty.compared.iter().zip(&in_full.compared).map(|(a, b)| (&a.0, a.1, b.1)) {
+    for (name, before, after) in
+        in_empty.compared.iter().zip(&in_full.compared).map(|(a, b)| (&a.0, a.1, b.1))
+    {
         let figure = Figure::new(format!("{name}, full beside empty"), after, "tasks/s");
         figures.push(figure.beside("empty store", before).ratio_of_at_least(0.9));
     }
-    figures.push(Figure::new("server memory, full store, after the load", in_full.resident_mb, "MB").at_most(150.0));
+    figures.push(
+        Figure::new("server memory, full store, after the load", in_full.resident_mb, "MB").at_most(150.0),
+    );
 
     let report = Report { machine: Machine::this(), fsync: true, figures };
     Ok(if as_json { serde_json::to_string_pretty(&report)? } else { super::report::table(&report) })
@@ -86,35 +112,52 @@ struct Rates {
     resident_mb: f64,
 }
 
-async fn rates(effort: Effort, data: &Path, fdatasync: Duration, what: &str, say: &impl Fn(&str)) -> Result<Rates> {
+async fn rates(
+    effort: Effort,
+    data: &Path,
+    fdatasync: Duration,
+    what: &str,
+    say: &impl Fn(&str),
+) -> Result<Rates> {
     let mut figures = Vec::new();
     let mut compared = Vec::new();
 
-    let server = Server::start("serve", data, 0)?;
-    upload(&server.client, PARKED, "true").await?;
-    let (_parser, parser) = Process::start(&["bench-parser"])?;
+    let server = Windlass::start("serve", data, &ANY_PORT)?;
+    let parked = upload(&server.client, PARKED, "true").await?;
+    // No runner of a later step may take them.
+    server.client.pause(parked).await?;
+    let (_parser, parser) = Process::start(&["bench-parser"], std::process::Stdio::null())?;
     let parser = parser.parse().context("the bare handler did not start")?;
     let path = server.client.in_project("tasks");
-    for (name, connections, tasks) in [("single POSTs, 1 connection", 1, 1), ("single POSTs, 64 connections", 64, 1), ("arrays of 1,000", 4, ARRAY)] {
+    for (name, connections, tasks) in [
+        ("single POSTs, 1 connection", 1, 1),
+        ("single POSTs, 64 connections", 64, 1),
+        ("arrays of 1,000", 4, ARRAY),
+    ] {
         say(&format!("{name}{what}"));
         let body = tasks_body(tasks);
         let (ours, bare) = (post(&path, &server.token, &body), post("/", &server.token, &body));
         let mut rates = (Vec::new(), Vec::new());
         let mut last: Option<Load> = None;
         for _ in 0..effort.runs {
-            rates.1.push(closed_loop(parser, connections, &bare, effort.load).await?.per_second * tasks as f64);
+            rates
+                .1
+                .push(closed_loop(parser, connections, &bare, effort.load).await?.per_second * tasks as f64);
             let load = closed_loop(server.address, connections, &ours, effort.load).await?;
             rates.0.push(load.per_second * tasks as f64);
             last = Some(load);
         }
         let rate = median(rates.0);
-        let figure = Figure::new(format!("{name}{what}"), rate, "tasks/s").beside("a handler that only parses", median(rates.1));
+        let figure = Figure::new(format!("{name}{what}"), rate, "tasks/s")
+            .beside("a handler that only parses", median(rates.1));
         figures.push(match tasks {
             1 if connections > 1 => figure.ratio_of_at_least(0.5),
             1 => figure,
             _ => figure.at_least(80_000.0),
         });
-        if connections == 1 && let Some(load) = last {
+        if connections == 1
+            && let Some(load) = last
+        {
             let p50 = Figure::new(format!("{name}, p50{what}"), ms(load.latency.median()), "ms");
             figures.push(p50.beside("fdatasync", ms(fdatasync)));
         }
@@ -123,7 +166,9 @@ async fn rates(effort: Effort, data: &Path, fdatasync: Duration, what: &str, say
     drop(server);
 
     let slots = std::thread::available_parallelism().map_or(1, usize::from);
-    let server = Server::start("up", data, slots)?;
+    let slots_text = slots.to_string();
+    let up = [ANY_PORT.as_slice(), &["--slots", &slots_text]].concat();
+    let server = Windlass::start("up", data, &up)?;
     say(&format!("`true` from end to end{what}"));
     let code = upload(&server.client, TRUE, "true").await?;
     end_to_end(&server.client, code, effort.tasks / 10).await?;
@@ -156,12 +201,12 @@ async fn rates(effort: Effort, data: &Path, fdatasync: Duration, what: &str, say
 
 async fn idle(effort: Effort, data: &Path) -> Result<Vec<Figure>> {
     // The first start makes a project and a token; it is the later ones that are counted.
-    drop(Server::start("up", data, 2)?);
+    drop(Windlass::start("up", data, &ANY_PORT)?);
     let mut starts = Vec::new();
     for _ in 0..effort.runs {
-        starts.push(Server::start("up", data, 2)?.ready_after);
+        starts.push(Windlass::start("up", data, &ANY_PORT)?.ready_after);
     }
-    let server = Server::start("up", data, 2)?;
+    let server = Windlass::start("up", data, &ANY_PORT)?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (before, written) = (server.process.usage()?, wal_writes(data));
     tokio::time::sleep(effort.idle).await;
@@ -171,7 +216,12 @@ async fn idle(effort: Effort, data: &Path) -> Result<Vec<Figure>> {
     Ok(vec![
         Figure::new("start to ready, p50", ms(Sample::new(starts).median()), "ms").at_most(100.0),
         Figure::new(format!("idle processor use over {seconds} s"), percent, "%").at_most(0.5),
-        Figure::new(format!("idle changes of the store over {seconds} s"), f64::from(wal_writes(data) != written), "").at_most(0.0),
+        Figure::new(
+            format!("idle changes of the store over {seconds} s"),
+            f64::from(wal_writes(data) != written),
+            "",
+        )
+        .at_most(0.0),
         Figure::new("idle memory, server and runner", after.resident_bytes as f64 / 1e6, "MB").at_most(40.0),
     ])
 }
@@ -194,23 +244,24 @@ fn tasks_body(tasks: usize) -> String {
     format!(r#"{{"tasks":[{}]}}"#, vec![task; tasks].join(","))
 }
 
-async fn upload(client: &Client, name: &str, command: &str) -> Result<CodeId> {
+pub(super) async fn upload(client: &Client, name: &str, command: &str) -> Result<CodeId> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     zip.start_file("README", zip::write::SimpleFileOptions::default())?;
     let zip = zip.finish()?.into_inner();
-    let request = UploadRequest { name: Text::from(name), command: Text::from(command), ..UploadRequest::default() };
+    let request =
+        UploadRequest { name: Text::from(name), command: Text::from(command), ..UploadRequest::default() };
     Ok(client.upload(&request, Some(Bytes::from(zip)), None).await?.id)
 }
 
 /// Queues `count` tasks at once and waits until all are complete; tasks per second from the first byte to the last end.
 async fn end_to_end(client: &Client, code: CodeId, count: usize) -> Result<f64> {
-    let done = client.stats(code).await?.complete;
+    let done = client.code_stats(code).await?.complete;
     let task = TaskRequest { code_name: Text::from(TRUE), ..TaskRequest::default() };
     let start = Instant::now();
-    let ids = client.queue(vec![task; count]).await?;
+    let ids = client.queue(vec![task; count], None).await?;
     let last = *ids.last().context("nothing was queued")?;
-    client.wait(last, Duration::from_secs(120)).await?;
-    while client.stats(code).await?.complete < done + count as u64 {
+    client.wait(last, Some(Duration::from_secs(120))).await?;
+    while client.code_stats(code).await?.complete < done + count as u64 {
         ensure!(start.elapsed() < Duration::from_secs(120), "{count} tasks were not done in two minutes");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -224,10 +275,10 @@ async fn pickups(client: &Client, count: usize) -> Result<Sample> {
         tokio::time::sleep(Duration::from_millis(20)).await;
         let task = TaskRequest { code_name: Text::from(STAMPER), ..TaskRequest::default() };
         let queued_at = std::time::SystemTime::now();
-        let ids = client.queue(vec![task]).await?;
+        let ids = client.queue(vec![task], None).await?;
         let id = *ids.first().context("nothing was queued")?;
-        client.wait(id, Duration::from_secs(30)).await?;
-        let started_at = bare::stamp(&client.log(id).await?)?;
+        client.wait(id, Some(Duration::from_secs(30))).await?;
+        let started_at = bare::stamp(&client.log(id, None).await?.unwrap_or_default())?;
         times.push(started_at.duration_since(queued_at).unwrap_or_default());
     }
     Ok(Sample::new(times))

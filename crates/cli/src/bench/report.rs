@@ -29,7 +29,9 @@ impl Machine {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         let field = |text: &str, name: &str| {
             let line = text.lines().find(|line| line.starts_with(name));
-            line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+            line.and_then(|line| line.split_once(':'))
+                .map(|(_, value)| value.trim().to_owned())
+                .unwrap_or_default()
         };
         let kib = field(&read("/proc/meminfo"), "MemTotal");
         Self {
@@ -114,7 +116,9 @@ impl Figure {
 pub(super) fn table(report: &Report) -> String {
     let Machine { processors, model, memory_gib, kernel } = &report.machine;
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(["", "Windlass", "unit", "beside", "ratio", "goal"]);
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_header(["", "Windlass", "unit", "beside", "ratio", "goal"]);
     for figure in &report.figures {
         table.add_row([
             figure.name.clone(),
@@ -122,7 +126,11 @@ pub(super) fn table(report: &Report) -> String {
             figure.unit.to_owned(),
             figure.bare.as_ref().map(|b| format!("{} ({})", number(b.value), b.name)).unwrap_or_default(),
             figure.ratio.map(|r| format!("{r:.2}")).unwrap_or_default(),
-            figure.goal.as_ref().map(|g| format!("{} {}", if g.reached { "✓" } else { "✗" }, g.text)).unwrap_or_default(),
+            figure
+                .goal
+                .as_ref()
+                .map(|g| format!("{} {}", if g.reached { "✓" } else { "✗" }, g.text))
+                .unwrap_or_default(),
         ]);
     }
     for column in [1, 4] {
@@ -130,7 +138,11 @@ pub(super) fn table(report: &Report) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let fsync = if report.fsync { "every acknowledged task is flushed to the disk" } else { "NOT flushed to the disk" };
+    let fsync = if report.fsync {
+        "every acknowledged task is flushed to the disk"
+    } else {
+        "NOT flushed to the disk"
+    };
     format!("{processors} x {model}, {memory_gib} GiB, Linux {kernel}; {fsync}; medians\n{table}")
 }
 

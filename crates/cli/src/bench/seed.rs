@@ -11,10 +11,11 @@ use windlass_model::runner::{Held, Isolation, Register, RunnerRecord};
 use windlass_model::task::{NewTask, Priority, Status};
 use windlass_model::time::Timestamp;
 use windlass_store::Store;
+use windlass_store::sqlite::{Options, Sqlite};
 use windlass_store::types::{Claimed, Claiming, Finish};
 
 use super::plan::{PARKED, TRUE, upload};
-use super::server::Server;
+use crate::child::Windlass;
 
 /// Tasks written in one transaction.
 const BATCH: usize = 5_000;
@@ -22,18 +23,20 @@ const BATCH: usize = 5_000;
 /// Makes a store in `data` that holds `count` finished tasks and `count` queued ones that cannot run: half of a paused
 /// package, half for a cluster without runners.
 pub(super) async fn fill(data: &Path, count: usize) -> Result<()> {
-    let server = Server::start("serve", data, 0)?;
+    let server = Windlass::start("serve", data, &["--listen", "127.0.0.1:0"])?;
     upload(&server.client, TRUE, "true").await?;
     let parked = upload(&server.client, PARKED, "true").await?;
     server.client.pause(parked).await?;
     let project: ProjectId = server.client.project().parse()?;
     drop(server);
 
-    let store = windlass_store::sqlite::Sqlite::open(data)?;
+    let store = Sqlite::open(data, Options::default())?;
     let mut clock = SeqClock::after(store.newest_seq().await?);
     let code = |name: &'static str| {
         let store = &store;
-        async move { store.code_named(project, name).await?.with_context(|| format!("the package {name} is gone")) }
+        async move {
+            store.code_named(project, name).await?.with_context(|| format!("the package {name} is gone"))
+        }
     };
     let (done, parked) = (code(TRUE).await?, code(PARKED).await?);
     let mut task = |code: &windlass_model::code::Code, cluster: &str| {

@@ -1,9 +1,11 @@
 //! The commands, a file each, named as people type them.
 
+pub(crate) mod bench;
 pub(crate) mod cancel;
 pub(crate) mod codes;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod logs;
 pub(crate) mod project;

@@ -35,11 +35,16 @@ impl Summary {
         Self {
             tasks: zones.len(),
             failures: failed.map(|z| (z.task.label.clone(), first_line(&z.task.msg))).collect(),
-            retried: zones.iter().filter(|z| z.task.status == Status::Complete && z.attempts.len() > 1).count(),
+            retried: zones
+                .iter()
+                .filter(|z| z.task.status == Status::Complete && z.attempts.len() > 1)
+                .count(),
             attempts: zones.iter().map(|z| z.attempts.len()).sum(),
             wall,
             compute: Duration::from_millis(zones.iter().flat_map(|z| &z.attempts).map(millis).sum()),
-            slowest: slowest.max_by_key(|(_, ms)| *ms).map(|(zone, ms)| (zone.clone(), Duration::from_millis(ms))),
+            slowest: slowest
+                .max_by_key(|(_, ms)| *ms)
+                .map(|(zone, ms)| (zone.clone(), Duration::from_millis(ms))),
         }
     }
 }

@@ -5,6 +5,7 @@
 mod apart;
 mod clients;
 mod crash;
+mod demo;
 mod settings;
 mod start;
 mod stop;

@@ -1,0 +1,121 @@
+//! What happens in the demo, in order.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use outcast::site::{self, Site};
+use tokio_util::sync::CancellationToken;
+use windlass_client::Client;
+use windlass_client::package::Package;
+use windlass_model::id::ScheduleId;
+use windlass_model::wire::codes::UploadRequest;
+use windlass_model::wire::lenient::{Number, Payload, Text};
+use windlass_model::wire::schedules::ScheduleRequest;
+
+use super::round;
+use crate::child::Windlass;
+use crate::output::Output;
+
+/// The scheduled worker: reads the list of zones and queues a task for each.
+pub(super) const COORDINATOR: &str = "outcast-coordinator";
+/// The worker of one zone: downloads a page, parses it, leaves a forecast.
+pub(super) const ZONE: &str = "outcast-zone";
+
+/// How the demo is told.
+#[derive(Debug)]
+pub(crate) struct Plot {
+    /// End after the first round.
+    pub(crate) once: bool,
+    /// The site with the forecasts; none: one of our own.
+    pub(crate) site: Option<String>,
+    /// The data directory; none: a new one that goes when the demo ends.
+    pub(crate) data: Option<PathBuf>,
+    /// Where Windlass listens.
+    pub(crate) listen: String,
+}
+
+/// Tells the story until its end or until `stop`.
+pub(crate) async fn tell(plot: Plot, stop: CancellationToken) -> Result<()> {
+    let out = Output::new(false);
+    let temporary = match plot.data {
+        Some(_) => None,
+        None => Some(tempfile::Builder::new().prefix("windlass-demo-").tempdir()?),
+    };
+    let data =
+        plot.data.or_else(|| temporary.as_ref().map(|t| t.path().to_owned())).context("no data directory")?;
+    let windlass = Windlass::start("up", &data, &["--listen", &plot.listen])?;
+    say(&out, &format!("Windlass runs at {} (data in {})", windlass.client.url(), data.display()))?;
+
+    let own_site = match plot.site {
+        Some(_) => None,
+        None => {
+            let listener =
+                TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot open a port for the site")?;
+            Some(site::serve(&listener, Site::new(jiff::Timestamp::now())).context("cannot serve the site")?)
+        }
+    };
+    let site = plot.site.or_else(|| own_site.as_ref().map(site::Server::url)).context("no site")?;
+    say(&out, &format!("The forecasts are at {site}"))?;
+
+    upload(&windlass.client).await?;
+    say(&out, &format!("Uploaded {COORDINATOR} and {ZONE}"))?;
+    let schedule = schedule(&windlass.client, &site).await?;
+    say(&out, &format!("Scheduled {COORDINATOR} every 10 minutes, first run now"))?;
+
+    let mut told = 0;
+    loop {
+        let Some(summary) = stop.run_until_cancelled(round::follow(&windlass.client, schedule, told)).await
+        else {
+            break;
+        };
+        told += 1;
+        out.line(&format!("\nRound {told}\n{}", summary?))?;
+        if plot.once {
+            break;
+        }
+        if told == 1 {
+            out.line(&format!(
+                "Look around from another terminal:\n\n  export WINDLASS_DATA={}\n  windlass tasks\n  windlass tasks --error\n  \
+                 windlass task ID\n\nThe next round is in 10 minutes. Ctrl-C ends the demo.",
+                data.display()
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+fn say(out: &Output, line: &str) -> Result<()> {
+    Ok(out.line(line)?)
+}
+
+async fn upload(client: &Client) -> Result<()> {
+    // Both workers are in this binary, as `windlass outcast …`, so that the demo needs no other tool to be built or
+    // installed. Two packages with the same content are one file in the store.
+    let binary = std::env::current_exe().context("cannot find this binary")?;
+    let zip = Package::new().file("windlass", binary).zip()?;
+    for (name, command, retries) in
+        [(COORDINATOR, "./windlass outcast coordinator", 0), (ZONE, "./windlass outcast zone", 2)]
+    {
+        let request = UploadRequest {
+            name: Text::from(name),
+            command: Text::from(command),
+            retries: Number::from(retries),
+            retries_delay: Number::from(1),
+            ..UploadRequest::default()
+        };
+        client.upload(&request, Some(zip.clone()), None).await?;
+    }
+    Ok(())
+}
+
+async fn schedule(client: &Client, site: &str) -> Result<ScheduleId> {
+    let request = ScheduleRequest {
+        code_name: Text::from(COORDINATOR),
+        name: Text::from("outcast"),
+        payload: Some(Payload(serde_json::json!({ "site": site }).to_string().into_bytes())),
+        run_every: Number::from(600),
+        ..ScheduleRequest::default()
+    };
+    client.schedule(vec![request]).await?.first().copied().context("no schedule was made")
+}
