@@ -27,6 +27,9 @@ mod settings;
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Before anything else, threads above all: a spawner must be small.
     if let Some(code) = embedded::run() {
