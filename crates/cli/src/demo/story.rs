@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use outcast::layout::Layout;
 use outcast::site::{self, Site};
 use tokio_util::sync::CancellationToken;
 use windlass_client::Client;
@@ -47,20 +48,16 @@ pub(crate) async fn tell(plot: Plot, stop: CancellationToken) -> Result<()> {
     let windlass = Windlass::start("up", &data, &["--listen", &plot.listen])?;
     say(&out, &format!("Windlass runs at {} (data in {})", windlass.client.url(), data.display()))?;
 
-    let own_site = match plot.site {
-        Some(_) => None,
-        None => {
-            let listener =
-                TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot open a port for the site")?;
-            Some(site::serve(&listener, Site::new(jiff::Timestamp::now())).context("cannot serve the site")?)
-        }
-    };
-    let site = plot.site.or_else(|| own_site.as_ref().map(site::Server::url)).context("no site")?;
+    let practice = Site::new(jiff::Timestamp::now());
+    let zones: Vec<String> = practice.zones().iter().map(|z| z.id.clone()).collect();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot open a port for the site")?;
+    let practice = site::serve(&listener, practice).context("cannot serve the site")?;
+    let site = plot.site.unwrap_or_else(|| practice.url());
     say(&out, &format!("The forecasts are at {site}"))?;
 
     upload(&windlass.client).await?;
     say(&out, &format!("Uploaded {COORDINATOR} and {ZONE}"))?;
-    let schedule = schedule(&windlass.client, &site).await?;
+    let schedule = schedule(&windlass.client, &site, &zones).await?;
     say(&out, &format!("Scheduled {COORDINATOR} every 10 minutes, first run now"))?;
 
     let mut told = 0;
@@ -109,11 +106,17 @@ async fn upload(client: &Client) -> Result<()> {
     Ok(())
 }
 
-async fn schedule(client: &Client, site: &str) -> Result<ScheduleId> {
+async fn schedule(client: &Client, site: &str, zones: &[String]) -> Result<ScheduleId> {
+    let layout: Layout = site.parse()?;
+    let payload = match layout.index() {
+        Some(_) => serde_json::json!({ "site": site }),
+        // The real site has no list of its zones.
+        None => serde_json::json!({ "site": site, "zones": zones }),
+    };
     let request = ScheduleRequest {
         code_name: Text::from(COORDINATOR),
         name: Text::from("outcast"),
-        payload: Some(Payload(serde_json::json!({ "site": site }).to_string().into_bytes())),
+        payload: Some(Payload(payload.to_string().into_bytes())),
         run_every: Number::from(600),
         ..ScheduleRequest::default()
     };
