@@ -4,8 +4,15 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+
+/// A runner that was killed while it was starting a spawner leaves a child that holds copies of its files, this lock
+/// too, until it has become the spawner: some milliseconds. So a lock that is taken is tried again for a moment.
+const PATIENCE: Duration = Duration::from_millis(500);
+const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
 /// A work directory that is ours alone for as long as this lives.
 #[derive(Debug)]
@@ -21,8 +28,8 @@ impl Instance {
         let path = work_dir.join("instance");
         let file =
             File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
-        let mut file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
-            let taken = errno == nix::errno::Errno::EAGAIN;
+        let mut file = lock_patiently(file).map_err(|errno| {
+            let taken = errno == Errno::EAGAIN;
             let why = if taken { "another runner uses it".to_owned() } else { errno.to_string() };
             io::Error::other(format!("cannot take the work directory {}: {why}", work_dir.display()))
         })?;
@@ -51,6 +58,18 @@ impl Instance {
         self.file.write_all(id.as_bytes())?;
         self.id = id;
         Ok(())
+    }
+}
+
+fn lock_patiently(mut file: File) -> Result<Flock<File>, Errno> {
+    let start = Instant::now();
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(locked) => return Ok(locked),
+            Err((back, Errno::EAGAIN)) if start.elapsed() < PATIENCE => file = back,
+            Err((_, errno)) => return Err(errno),
+        }
+        std::thread::sleep(BETWEEN_TRIES);
     }
 }
 
