@@ -12,12 +12,14 @@
 //! | `package`, [`unpack`] | packages, by hash, unpacked under strict rules |
 //! | `workdir` | the directory of an attempt |
 //! | [`spawner`], `supervise` | starting processes; following one to its end |
+//! | `deaths` | spawners that died under a task |
 //! | [`capture`], `logs` | output as bounded, numbered chunks; its way to the server |
 //! | [`isolation`], [`doctor`] | what is isolated and what is missing |
 //! | [`local`] | one package, once, without a server |
 
 pub mod capture;
 pub mod config;
+mod deaths;
 pub mod doctor;
 mod host;
 mod instance;

@@ -13,6 +13,7 @@ use windlass_model::exit::{Exit, Usage};
 use windlass_model::runner::{Assignment, Held, Report, RevisionSpec};
 use windlass_model::time::Timestamp;
 
+use crate::deaths::Deaths;
 use crate::host::{Host, NotStarted};
 use crate::logs::{LiveLog, Logs};
 use crate::package::{Package, PackageError, Packages};
@@ -59,6 +60,7 @@ pub(crate) struct Bench {
     pub(crate) packages: Arc<Packages>,
     pub(crate) client: Client,
     pub(crate) logs: Logs,
+    pub(crate) deaths: Deaths,
 }
 
 /// Runs one attempt: package, plan, directory, slot, process, report. What does not need the slot is done outside of
@@ -152,6 +154,14 @@ async fn attempt(
     slot.free();
 
     let mut notes = Vec::new();
+    let ended = match ended {
+        Ended::SpawnerLost if bench.deaths.note(job.task.task) => {
+            notes.push("the process that started it was killed, again and again, and it with it".to_owned());
+            let wall_ms = started.elapsed().as_millis() as u64;
+            Ended::Exited(Exit::Signal(libc::SIGKILL), Usage { wall_ms, ..Usage::default() })
+        }
+        ended => ended,
+    };
     let result = dir.result(host.limits.result_bytes).unwrap_or_else(|why| {
         notes.push(why);
         None

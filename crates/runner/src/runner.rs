@@ -11,6 +11,7 @@ use windlass_client::{Client, RunnerSession};
 use windlass_model::runner::{Register, Registered};
 
 use crate::config::RunnerConfig;
+use crate::deaths::Deaths;
 use crate::host::Host;
 use crate::instance::Instance;
 use crate::logs::Logs;
@@ -130,6 +131,7 @@ impl Service {
                 packages: self.packages.clone(),
                 client: self.client.clone(),
                 logs: Logs::start(session.clone(), lost),
+                deaths: Deaths::default(),
             };
             let session =
                 Session::new(session, &registered, Arc::new(bench), lost_attempts, self.slots.clone());

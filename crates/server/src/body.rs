@@ -277,7 +277,16 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         serde_json::error::Category::Eof if text.trim().is_empty() => {
             ApiError::bad_request("the body is empty, a JSON object is required")
         }
-        serde_json::error::Category::Data => ApiError::bad_request(format!("the body does not fit: {e}")),
+        serde_json::error::Category::Data => ApiError::bad_request(misfit::<T>(text, &e)),
         _ => ApiError::bad_request(format!("the body is not valid JSON: {e}")),
     })
+}
+
+/// What does not fit, with the name of the field. Only who sends such a body pays for the second reading.
+fn misfit<T: DeserializeOwned>(text: &str, error: &serde_json::Error) -> String {
+    let json = &mut serde_json::Deserializer::from_str(text);
+    match serde_path_to_error::deserialize::<_, T>(json) {
+        Err(e) if e.path().iter().next().is_some() => format!("{}: {}", e.path(), e.inner()),
+        _ => format!("the body does not fit: {error}"),
+    }
 }

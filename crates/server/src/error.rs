@@ -79,7 +79,7 @@ impl From<StoreError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = json(&Msg::new(self.msg));
+        let mut response = json(&Msg::new(shortened(self.msg)));
         *response.status_mut() = self.status;
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -91,6 +91,19 @@ impl IntoResponse for ApiError {
         }
         response
     }
+}
+
+/// Longest `msg` of an error: it may quote what was sent, which may be long, or not be for other eyes.
+const MAX_MSG_BYTES: usize = 500;
+
+fn shortened(mut msg: String) -> String {
+    if msg.len() > MAX_MSG_BYTES {
+        // The end says where: keep some of it, too.
+        let (head, tail) =
+            (msg.floor_char_boundary(MAX_MSG_BYTES - 100), msg.ceil_char_boundary(msg.len() - 90));
+        msg.replace_range(head..tail, " … ");
+    }
+    msg
 }
 
 /// The answer 200 with `body` as JSON.

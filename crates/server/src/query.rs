@@ -68,6 +68,11 @@ impl Query {
         }
     }
 
+    /// Every key, once for each time it was given.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(key, _)| key.as_str())
+    }
+
     /// Whether any of `keys` has a value.
     pub fn has_any(&self, keys: &[&str]) -> bool {
         keys.iter().any(|key| self.get(key).is_some())

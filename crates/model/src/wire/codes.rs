@@ -15,7 +15,7 @@ use crate::time::Wire;
 
 /// Part `data` of an upload, or its whole body where there is no zip.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
+#[serde(default, expecting = "an object")]
 pub struct UploadRequest {
     /// Unique in the project; an existing one gets a new revision.
     #[schema(value_type = String)]

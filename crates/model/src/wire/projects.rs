@@ -34,7 +34,7 @@ pub struct ProjectList {
 
 /// Body of `POST /2/projects`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
+#[serde(default, expecting = "an object")]
 pub struct ProjectRequest {
     /// What people will call it.
     #[schema(value_type = String)]
@@ -44,7 +44,7 @@ pub struct ProjectRequest {
 
 /// Body of `POST tokens`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
+#[serde(default, expecting = "an object")]
 pub struct TokenRequest {
     /// What people will call it.
     #[schema(value_type = Option<String>)]

@@ -12,6 +12,7 @@ use crate::time::{Timestamp, Wire};
 
 /// Body of `POST schedules`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(expecting = "an object")]
 pub struct CreateRequest {
     /// The schedules; the answer has their ids in this order.
     pub schedules: Option<Vec<ScheduleRequest>>,
@@ -19,7 +20,7 @@ pub struct CreateRequest {
 
 /// A schedule as a client asks for it, or the fields of it that are to change.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
+#[serde(default, expecting = "an object")]
 pub struct ScheduleRequest {
     /// Name of the package.
     #[schema(value_type = String)]

@@ -12,6 +12,7 @@ use crate::time::Wire;
 
 /// Body of `POST tasks`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(expecting = "an object")]
 pub struct QueueRequest {
     /// The tasks; the answer has their ids in this order.
     pub tasks: Option<Vec<TaskRequest>>,
@@ -19,7 +20,7 @@ pub struct QueueRequest {
 
 /// A task as a client asks for it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
+#[serde(default, expecting = "an object")]
 pub struct TaskRequest {
     /// Name of the package.
     #[schema(value_type = String)]
@@ -376,7 +377,7 @@ pub struct TaskList {
 
 /// Body of `POST tasks/{id}/progress`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
+#[serde(default, expecting = "an object")]
 pub struct ProgressRequest {
     /// 0 to 100.
     #[schema(value_type = Option<u8>)]
@@ -400,7 +401,7 @@ impl ProgressRequest {
 
 /// Body of `POST tasks/{id}/retry`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
+#[serde(default, expecting = "an object")]
 pub struct RetryRequest {
     /// Seconds before it may start.
     #[schema(value_type = Option<f64>)]

@@ -203,6 +203,17 @@ async fn a_spawner_that_is_killed_is_replaced_and_its_attempts_are_given_back() 
     world.stop().await;
 }
 
+#[tokio::test]
+async fn a_worker_that_kills_its_spawner_each_time_fails() {
+    let world = World::start();
+    world.server.queue(&world.sh("echo here; kill -9 $PPID; sleep 60"), |_| {});
+    let report = world.server.until("a report", |state| state.reports.first().cloned()).await;
+    assert_eq!(report.exit, Exit::Signal(9));
+    world.server.with(|state| assert_eq!(state.released.len(), 2));
+    assert_eq!(world.processes(), [""; 0]);
+    world.stop().await;
+}
+
 /// The spawner that has a child of this world.
 fn children_named(name: &str, world: &World) -> i32 {
     let of_world = world.processes();

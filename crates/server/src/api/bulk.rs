@@ -121,7 +121,7 @@ fn done(tasks: Vec<TaskRef>, cursor: Option<TaskId>) -> Response {
 fn deliberate(mut query: Query, body: Map<String, Value>) -> Result<Query, ApiError> {
     for (key, value) in body {
         let text = match value {
-            Value::Null => continue,
+            Value::Null => String::new(),
             Value::String(text) => text,
             Value::Number(n) => n.to_string(),
             Value::Bool(b) => b.to_string(),
@@ -130,6 +130,13 @@ fn deliberate(mut query: Query, body: Map<String, Value>) -> Result<Query, ApiEr
             }
         };
         query.set_default(&key, text);
+    }
+    // A filter that is misspelt would widen what is meant.
+    let is_known = |key: &str| {
+        matches!(key, "all" | "oauth") || filters::PARAMETERS.iter().any(|(name, _)| *name == key)
+    };
+    if let Some(unknown) = query.keys().find(|key| !is_known(key)) {
+        return Err(BadField::invalid(unknown, "is not a filter of tasks").into());
     }
     let is_narrowed = query.has_any(FILTERS) || Status::ALL.into_iter().any(|s| query.flag(s.as_str()));
     if !is_narrowed && !query.flag("all") {

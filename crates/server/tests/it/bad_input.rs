@@ -29,19 +29,11 @@ async fn what_is_wrong_with_a_task_is_named() {
             400,
             "the body is not valid JSON: expected `,` or `}` at line 1 column 25",
         ),
-        (
-            "[1]".into(),
-            400,
-            "the body does not fit: invalid type: integer `1`, expected a sequence at line 1 column 2",
-        ),
+        ("[1]".into(), 400, "[0]: invalid type: integer `1`, expected a sequence at line 1 column 2"),
         ("{}".into(), 400, "tasks: is required"),
         ("{\"tasks\":null}".into(), 400, "tasks: is required"),
         ("{\"tasks\":[]}".into(), 400, "tasks: must not be empty"),
-        (
-            "{\"tasks\":{}}".into(),
-            400,
-            "the body does not fit: invalid type: map, expected a sequence at line 1 column 9",
-        ),
+        ("{\"tasks\":{}}".into(), 400, "tasks: invalid type: map, expected a sequence at line 1 column 9"),
         ("{\"tasks\":[{}]}".into(), 400, "tasks[0].code_name: is required"),
         (
             "{\"tasks\":[{\"code_name\":7}]}".into(),
@@ -70,6 +62,24 @@ async fn what_is_wrong_with_a_task_is_named() {
         assert_eq!(said, (status, msg.to_owned()), "{}", body.chars().take(80).collect::<String>());
     }
     assert_eq!(server.get("tasks").await.json()["tasks"], json!([]), "nothing was kept halfway");
+}
+
+#[tokio::test]
+async fn what_has_the_wrong_shape_is_named_and_not_repeated_at_length() {
+    let server = TestServer::start().await;
+    let long = "x".repeat(100_000);
+    for (path, body, start) in [
+        ("tasks", "{\"tasks\":[{},7]}".to_owned(), "tasks[1]: invalid type: integer `7`, expected an object"),
+        ("tasks", "{\"tasks\":[{\"payload\":\"\\ud800\"}]}".to_owned(), "tasks[0].payload: "),
+        ("tasks", format!("{{\"tasks\":\"{long}\"}}"), "tasks: invalid type: string \"xxx"),
+        ("tasks", "7".to_owned(), "the body does not fit: invalid type: integer `7`, expected an object"),
+        ("codes", "{\"name\":\"w\",\"env_vars\":[]}".to_owned(), "env_vars: invalid type"),
+        ("tokens", "{\"scopes\":\"read\"}".to_owned(), "scopes: invalid type"),
+    ] {
+        let (status, msg) = refused(&server, path, body).await;
+        assert!(status == 400 && msg.starts_with(start) && msg.len() <= 500, "{path}: {status} {msg}");
+        assert!(msg.contains("column"), "{msg}");
+    }
 }
 
 #[tokio::test]

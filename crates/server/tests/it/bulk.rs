@@ -24,6 +24,15 @@ async fn cancel_takes_the_filters_of_the_list_in_query_or_body() {
     queue(&server, "b", "x", 4).await;
     let said = server.post("tasks/cancel", json!({})).await;
     assert_eq!(said.status, 400, "everything must be asked for: {}", said.text());
+    for (path, body) in [
+        ("tasks/cancel?queued=1", json!({ "codename": "a" })),
+        ("tasks/cancel?queued=1&codename=a", json!({})),
+        ("tasks/cancel", json!({ "queued": true, "limit": 1 })),
+        ("tasks/retry", json!({ "error": 1, "status": "error" })),
+    ] {
+        let (status, msg) = server.post(path, body).await.said();
+        assert!(status == 400 && msg.ends_with(": is not a filter of tasks"), "{path}: {status} {msg}");
+    }
     let answer = server.post("tasks/cancel?code_name=a", json!({ "label": "x" })).await.json();
     assert_eq!(answer, json!({ "msg": "Cancelled", "cancelled": 3 }));
     assert_eq!(count(&server, "cancelled=1").await, 3);
