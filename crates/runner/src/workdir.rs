@@ -15,7 +15,8 @@ use crate::plan::{Plan, RESULT_FILE};
 /// Files from this size on are linked instead of copied.
 ///
 /// A link costs some 10 µs whatever the size, a copy of 1 MiB some 300 µs, about a third of starting a process.
-/// Copies are better where they are cheap: a worker may change its own files, and a linked one is read-only.
+/// Copies are better where they are cheap: a worker may change its own files, and a linked one is read-only. Not for
+/// root, so what root may want to change, which is all but programs, is copied: it must not change for other tasks.
 const LINK_BYTES: u64 = 1024 * 1024;
 
 /// What is prepared without leaving the thread: handing it to another costs more.
@@ -49,8 +50,14 @@ impl WorkDir {
 
     fn fill(&mut self, files: &[(&'static str, Vec<u8>)], executable: Option<&str>) -> io::Result<()> {
         fs::DirBuilder::new().mode(0o700).create(&self.path)?;
+        let is_root = nix::unistd::geteuid().is_root();
+        // A package that brings something by these names, a folder even, must not be in the way.
+        let is_taken = |name: &str| name == RESULT_FILE || files.iter().any(|(taken, _)| *taken == name);
         let mut folder = "";
         for file in self.package.files() {
+            if is_taken(file.name.split('/').next().unwrap_or_default()) {
+                continue;
+            }
             // Sorted by name, so a folder is made once for all its files.
             if let Some((parent, _)) = file.name.rsplit_once('/')
                 && parent != folder
@@ -60,7 +67,7 @@ impl WorkDir {
             }
             let (from, to) = (self.package.folder().join(&file.name), self.path.join(&file.name));
             let must_run = executable == Some(&file.name);
-            let is_linked = file.size_bytes >= LINK_BYTES && (file.is_executable || !must_run);
+            let is_linked = file.size_bytes >= LINK_BYTES && (file.is_executable || !must_run && !is_root);
             if is_linked && fs::hard_link(&from, &to).is_ok() {
                 let changed_at = fs::metadata(&from)?.modified()?;
                 self.linked.push((from, changed_at));
@@ -70,9 +77,6 @@ impl WorkDir {
         }
         for (name, content) in files {
             let path = self.path.join(name);
-            if self.package.files().iter().any(|file| file.name == *name) {
-                fs::remove_file(&path)?;
-            }
             File::options().write(true).create_new(true).mode(0o600).open(path)?.write_all(content)?;
         }
         Ok(())

@@ -91,9 +91,11 @@ impl UploadRequest {
     pub fn validate(self, limits: &Limits) -> Result<UploadOrder, BadField> {
         let name = self.name.non_empty("name")?.ok_or_else(|| BadField::missing("name"))?;
         check_size("name", name.len(), MAX_NAME_BYTES)?;
+        no_zero_byte("name", name)?;
         let text = |text: &Text, field: &str| -> Result<String, BadField> {
             let text = text.get(field)?.unwrap_or_default();
             check_size(field, text.len(), limits.config_bytes)?;
+            no_zero_byte(field, text)?;
             Ok(text.to_owned())
         };
         let launch = Launch {
@@ -118,6 +120,14 @@ impl UploadRequest {
     }
 }
 
+/// Arguments and variables of a process cannot hold one: every task would fail.
+fn no_zero_byte(field: &str, text: &str) -> Result<(), BadField> {
+    if text.contains('\0') {
+        return Err(BadField::invalid(field, "must not contain a zero byte"));
+    }
+    Ok(())
+}
+
 fn env_vars(vars: BTreeMap<String, Text>) -> Result<BTreeMap<String, String>, BadField> {
     let one = |(name, value): (String, Text)| {
         let field = format!("env_vars.{name}");
@@ -125,9 +135,7 @@ fn env_vars(vars: BTreeMap<String, Text>) -> Result<BTreeMap<String, String>, Ba
             return Err(BadField::invalid(field, "is not a name for a variable"));
         }
         let value = value.get(&field)?.unwrap_or_default();
-        if value.contains('\0') {
-            return Err(BadField::invalid(field, "must not contain a zero byte"));
-        }
+        no_zero_byte(&field, value)?;
         Ok((name, value.to_owned()))
     };
     vars.into_iter().map(one).collect()
@@ -367,6 +375,8 @@ mod tests {
     fn what_is_wrong_is_named() {
         let problem = |json| order(json).unwrap_err().to_string();
         assert_eq!(problem("{}"), "name: is required");
+        assert_eq!(problem(r#"{"name":"w\u0000"}"#), "name: must not contain a zero byte");
+        assert_eq!(problem(r#"{"name":"w","command":"a\u0000"}"#), "command: must not contain a zero byte");
         assert_eq!(problem(r#"{"name":"w","retries":11}"#), "retries: is 11, the limit is 10");
         assert_eq!(
             problem(r#"{"name":"w","env_vars":{"a=b":"c"}}"#),

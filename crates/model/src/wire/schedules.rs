@@ -123,7 +123,9 @@ impl TemplateParts {
 /// The time a field names; unset for nothing, the zero time, and the year 2262 that old clients mean "never" by.
 fn instant(text: &Text, field: &str) -> Result<Option<Timestamp>, BadField> {
     let Some(text) = text.non_empty(field)? else { return Ok(None) };
-    if text.starts_with("0001-01-01T") || text.starts_with("2262-04-11T") {
+    // The greatest times of Go and .NET mean no end; a start so late must not become one now.
+    let is_forever = |text: &str| ["2262-04-11T", "9999-12-31T"].iter().any(|last| text.starts_with(last));
+    if text.starts_with("0001-01-01T") || field == "end_at" && is_forever(text) {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|e: crate::time::InvalidTime| BadField::invalid(field, e.to_string()))
@@ -369,6 +371,7 @@ mod tests {
             r#"{"code_name":"w","name":"","run_times":0,"delay":0,"payload":"{}"}"#,
             r#"{"code_name":"w","start_at":"2001-01-01T00:00:00Z"}"#,
             r#"{"code_name":"w","start_at":"0001-01-01T00:00:00Z","end_at":"2262-04-11T23:47:16Z"}"#,
+            r#"{"code_name":"w","end_at":"9999-12-31T23:59:59.9999999Z"}"#,
         ] {
             let timing = order(json).unwrap().timing;
             assert_eq!((timing.start_at, timing.run_times, timing.end_at), (NOW, None, None), "{json}");
@@ -377,6 +380,8 @@ mod tests {
             order(r#"{"code_name":"w","delay":30}"#).unwrap().timing.start_at,
             NOW + std::time::Duration::from_secs(30)
         );
+        let never = order(r#"{"code_name":"w","start_at":"2262-04-11T23:47:16Z"}"#).unwrap();
+        assert_eq!(never.timing.start_at.to_string(), "2262-04-11T23:47:16.000Z");
         let python = order(r#"{"code_name":"w","start_at":"2020-06-24T09:47:47.123456+00:00"}"#).unwrap();
         assert_eq!(python.timing.start_at.to_string(), "2020-06-24T09:47:47.123Z");
     }

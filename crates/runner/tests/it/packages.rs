@@ -84,11 +84,11 @@ async fn the_least_recently_used_package_is_dropped_and_one_in_use_is_not() {
 }
 
 #[tokio::test]
-async fn a_large_file_is_linked_and_one_that_was_changed_is_fetched_anew() {
+async fn a_large_program_is_linked_and_one_that_was_changed_is_fetched_anew() {
     let world = World::start();
     let large = vec![b'x'; 2 << 20];
     let change = "stat -c %h large; chmod u+w large && echo y >> large";
-    let files: [(&str, &[u8], u32); 2] = [("large", &large, 0o644), ("worker.sh", change.as_bytes(), 0o644)];
+    let files: [(&str, &[u8], u32); 2] = [("large", &large, 0o755), ("worker.sh", change.as_bytes(), 0o644)];
     let revision = world.server.revision(Some(world.server.package(zip(&files))), command("sh worker.sh"));
     for _ in 0..2 {
         let held = world.server.queue(&revision, |_| {});
@@ -96,5 +96,41 @@ async fn a_large_file_is_linked_and_one_that_was_changed_is_fetched_anew() {
         assert_eq!(world.log(held), "2\n");
     }
     assert_eq!(world.server.with(|state| state.calls["package"]), 2);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_task_does_to_a_large_file_is_not_seen_by_others() {
+    let world = World::start();
+    let large = vec![b'x'; 2 << 20];
+    // Whether it may be changed depends on who runs it; what the second task reads does not.
+    let change = "wc -c < large; echo y >> large; while [ ! -e go ]; do sleep 0.01; done";
+    let files: [(&str, &[u8], u32); 2] = [("large", &large, 0o644), ("worker.sh", change.as_bytes(), 0o644)];
+    let revision = world.server.revision(Some(world.server.package(zip(&files))), command("sh worker.sh"));
+    let tasks = [world.server.queue(&revision, |_| {}), world.server.queue(&revision, |_| {})];
+    for held in tasks {
+        world.server.until("output", |state| (!state.log(held).is_empty()).then_some(())).await;
+    }
+    for held in tasks {
+        let dir = world.work_dir.path().join("attempts").join(held.fence.0.to_string());
+        std::fs::write(dir.join("go"), "").unwrap();
+        assert_eq!(world.server.report(held).await.exit, Exit::Code(0));
+        assert!(world.log(held).starts_with("2097152\n"), "{}", world.log(held));
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_package_that_takes_the_names_of_our_files_runs_all_the_same() {
+    let world = World::start();
+    let script = b"cat $PAYLOAD_FILE";
+    let files: [(&str, &[u8], u32); 3] =
+        [("__payload__/x", b"", 0o644), ("__result__", b"old", 0o644), ("worker.sh", script, 0o644)];
+    let revision = world.server.revision(Some(world.server.package(zip(&files))), command("sh worker.sh"));
+    let held =
+        world.server.queue(&revision, |task| task.payload = windlass_model::bytes::Bytes(b"mine".to_vec()));
+    let report = world.server.report(held).await;
+    assert_eq!((report.exit, report.result), (Exit::Code(0), None));
+    assert_eq!(world.log(held), "mine");
     world.stop().await;
 }
