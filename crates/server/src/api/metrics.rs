@@ -1,6 +1,6 @@
 //! `GET /metrics` and `GET /openapi.json`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -12,14 +12,14 @@ use crate::app::App;
 use crate::error::Answer;
 use crate::metrics::Standing;
 
+/// Clusters that are told apart: whoever may queue names them, and a label must have few values. Those with runners come
+/// first.
+const MAX_CLUSTERS: usize = 100;
+/// What the others are called together.
+const OTHERS: &str = "other";
+
 /// `GET /metrics`: counters of this server, and how things stand in the store.
 pub async fn scrape(State(app): State<Arc<App>>) -> Answer {
-    let mut tasks: BTreeMap<(String, Status), u64> = BTreeMap::new();
-    for lane in app.store.counts(None).await? {
-        for status in Status::ALL {
-            *tasks.entry((lane.cluster.clone(), status)).or_default() += lane.counts.get(status);
-        }
-    }
     let mut runners: BTreeMap<String, (u64, u64, u64)> = BTreeMap::new();
     for (runner, running) in app.store.runners().await? {
         if runner.gone_at.is_none() {
@@ -28,9 +28,24 @@ pub async fn scrape(State(app): State<Arc<App>>) -> Answer {
             *of = (of.0 + takes, of.1 + takes * u64::from(runner.about.slots), of.2 + u64::from(running));
         }
     }
+    let lanes = app.store.counts(None).await?;
+    let mut shown: BTreeSet<&str> = runners.keys().map(String::as_str).collect();
+    for lane in &lanes {
+        if shown.len() < MAX_CLUSTERS {
+            shown.insert(&lane.cluster);
+        }
+    }
+    let mut tasks: BTreeMap<(&str, Status), u64> = BTreeMap::new();
+    for lane in &lanes {
+        let cluster = shown.get(lane.cluster.as_str()).copied().unwrap_or(OTHERS);
+        for status in Status::ALL {
+            *tasks.entry((cluster, status)).or_default() += lane.counts.get(status);
+        }
+    }
+    let tasks = tasks.into_iter().map(|((cluster, status), n)| (cluster.to_owned(), status, n)).collect();
     let oldest = app.store.oldest_ready().await?;
     let standing = Standing {
-        tasks: tasks.into_iter().map(|((cluster, status), n)| (cluster, status, n)).collect(),
+        tasks,
         runners: runners.into_iter().map(|(cluster, (n, slots, busy))| (cluster, n, slots, busy)).collect(),
         oldest_ready_seconds: oldest.map_or(0.0, |at| app.now().since(at).as_secs_f64()),
     };

@@ -218,3 +218,23 @@ async fn a_report_is_taken_although_clients_may_send_little() {
     runner.finish(vec![Report { log, ..crate::server::report(&task, Exit::Code(0)) }]).await;
     assert_eq!(server.status(&id).await, "complete");
 }
+
+#[tokio::test]
+async fn whoever_names_many_clusters_does_not_flood_the_metrics() {
+    let server = TestServer::start().await;
+    server.code("w", json!({})).await;
+    let tasks: Vec<Value> =
+        (0..300).map(|n| json!({ "code_name": "w", "cluster": format!("c{n:03}") })).collect();
+    assert_eq!(server.post("tasks", json!({ "tasks": tasks })).await.status, 200);
+    let _runner = server.runner_in("z", 1).await;
+    let text = server.call(Method::GET, "/metrics", &server.admin, None).await.text();
+    let queued: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("windlass_tasks{") && line.contains("status=\"queued\""))
+        .collect();
+    assert!(queued.len() <= 101, "{}", queued.len());
+    let total: u64 = queued.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
+    assert_eq!(total, 300);
+    assert!(queued.iter().any(|line| line.contains("cluster=\"other\"")), "{queued:?}");
+    assert!(text.contains("windlass_slots{cluster=\"z\"} 1"), "{text}");
+}
