@@ -32,6 +32,7 @@ pub mod route;
 pub mod router;
 pub mod serve;
 pub mod sessions;
+mod stall;
 pub mod tokens;
 pub mod upload;
 

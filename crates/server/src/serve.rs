@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::loops;
 use crate::router::router;
+use crate::stall::Stalling;
 
 /// How long to wait when the system has no more sockets to give.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
@@ -72,7 +73,7 @@ async fn accept(
         let (http, service, app, hang_up) = (http.clone(), service.clone(), app.clone(), hang_up.clone());
         connections.spawn(async move {
             app.metrics.connections.inc();
-            talk(&http, stream, service, &hang_up).await;
+            talk(&http, stream, service, &app, &hang_up).await;
             app.metrics.connections.dec();
             drop(permit);
         });
@@ -83,10 +84,12 @@ async fn talk(
     http: &http1::Builder,
     stream: TcpStream,
     service: TowerToHyperService<axum::Router>,
+    app: &App,
     hang_up: &CancellationToken,
 ) {
     // Answers are small and whole: there is nothing to gain from holding them back.
     let _ = stream.set_nodelay(true);
+    let stream = Stalling::new(stream, app.config.http.idle_timeout);
     let connection = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {

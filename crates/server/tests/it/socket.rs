@@ -158,6 +158,29 @@ async fn slow_clients_are_answered_or_cut_off() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_take_its_answer_is_cut_off() {
+    let mut config = Config::default();
+    config.http.idle_timeout = Duration::from_millis(100);
+    let live = Live::start(config).await;
+    live.server.code("w", json!({})).await;
+    let payload = "x".repeat(250_000);
+    let tasks: Vec<_> = (0..60).map(|_| json!({ "code_name": "w", "payload": payload })).collect();
+    assert_eq!(live.server.post("tasks", json!({ "tasks": tasks })).await.status, 200);
+    let mut stream = live.connect().await;
+    let head = live.head("GET", &live.server.path("tasks?per_page=60"));
+    stream.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+    let open = || live.server.app.metrics.connections.get();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut was_open = false;
+    while !was_open || open() > 0 {
+        was_open |= open() > 0;
+        assert!(Instant::now() < deadline, "it is still connected");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    live.stop().await;
+}
+
+#[tokio::test]
 async fn a_half_sent_upload_keeps_nothing() {
     let live = Live::start(Config::default()).await;
     let mut stream = live.connect().await;
