@@ -18,6 +18,7 @@ pub mod id;
 pub mod lease;
 pub mod lifecycle;
 pub mod log;
+pub mod package;
 pub mod project;
 pub mod retry;
 pub mod runner;

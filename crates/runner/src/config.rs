@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use windlass_model::package::DEFAULT_UNPACKED_BYTES;
+
 /// How the spawner process is started: the program must call [`crate::spawner::main`] before anything else.
 #[derive(Clone, Debug)]
 pub struct SpawnerCommand {
@@ -50,7 +52,7 @@ pub struct PackageLimits {
 
 impl Default for PackageLimits {
     fn default() -> Self {
-        Self { package_bytes: 1 << 30, cache_bytes: 8 << 30 }
+        Self { package_bytes: DEFAULT_UNPACKED_BYTES, cache_bytes: 8 << 30 }
     }
 }
 

@@ -7,13 +7,11 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use windlass_model::package::{MAX_ENTRIES, path_of};
 use zip::ZipArchive;
 use zip::result::ZipError;
-
-/// Most entries of a package.
-pub const MAX_ENTRIES: usize = 20_000;
 
 /// Why a zip was not unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +59,7 @@ pub fn unpack(zip: File, into: &Path, limit_bytes: u64) -> Result<Vec<Unpacked>,
             Ok(name) => name.to_owned(),
             Err(_) => entry.name().map_err(refused)?.into_owned(),
         };
-        let relative = safe_path(&name)?;
+        let relative = path_of(&name).map_err(|fault| unusable(format!("the name {name:?} {fault}")))?;
         let mode = entry.unix_mode().unwrap_or(0);
         match mode & 0o170_000 {
             0o120_000 => return Err(unusable(format!("`{name}` is a link; a package holds files only"))),
@@ -96,7 +94,7 @@ pub fn unpack(zip: File, into: &Path, limit_bytes: u64) -> Result<Vec<Unpacked>,
         left = left.checked_sub(size_bytes).ok_or_else(|| {
             unusable(format!("unpacked it is larger than {} MiB, which is the limit", limit_bytes >> 20))
         })?;
-        files.push(Unpacked { name: relative.to_string_lossy().into_owned(), size_bytes, is_executable });
+        files.push(Unpacked { name: relative, size_bytes, is_executable });
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)
@@ -112,31 +110,6 @@ fn declared_entries(zip: &File) -> io::Result<Option<usize>> {
     let end = tail.windows(END_BYTES).rfind(|window| window.starts_with(b"PK\x05\x06"));
     let count = end.map(|end| u16::from_le_bytes([end[10], end[11]]));
     Ok(count.filter(|&count| count != u16::MAX).map(usize::from))
-}
-
-/// The path of an entry below the folder, or why it has none.
-fn safe_path(name: &str) -> Result<PathBuf, UnpackError> {
-    let wrong = |what: &str| unusable(format!("the name {name:?} {what}"));
-    if name.starts_with('/') {
-        return Err(wrong("is absolute"));
-    }
-    if name.contains('\\') {
-        return Err(wrong("holds a backslash"));
-    }
-    if name.contains('\0') {
-        return Err(wrong("holds a zero byte"));
-    }
-    let mut path = PathBuf::new();
-    for part in name.split('/').filter(|part| !part.is_empty() && *part != ".") {
-        if part == ".." {
-            return Err(wrong("leads out of the package"));
-        }
-        path.push(part);
-    }
-    if path.as_os_str().is_empty() && !name.ends_with('/') {
-        return Err(wrong("names no file"));
-    }
-    Ok(path)
 }
 
 /// Copies one byte more than `limit` at most. The reader's errors are the package's, the writer's are ours.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use windlass_model::lease::{HEARTBEAT_EVERY, LEASE_TTL};
+use windlass_model::package;
 use windlass_model::wire::Limits;
 use windlass_store::types::Retention;
 
@@ -62,7 +63,7 @@ pub struct PackageLimits {
     pub zip_bytes: u64,
     /// Of everything in it, as it says of itself; runners count again when they unpack it.
     pub unpacked_bytes: u64,
-    /// Files and folders in it.
+    /// Files and folders in it; runners take [`package::MAX_ENTRIES`] whatever this says.
     pub entries: usize,
     /// Of the path of one.
     pub path_bytes: usize,
@@ -72,8 +73,8 @@ impl Default for PackageLimits {
     fn default() -> Self {
         Self {
             zip_bytes: 256 * 1024 * 1024,
-            unpacked_bytes: 2 * 1024 * 1024 * 1024,
-            entries: 50_000,
+            unpacked_bytes: package::DEFAULT_UNPACKED_BYTES,
+            entries: package::MAX_ENTRIES,
             path_bytes: 1024,
         }
     }

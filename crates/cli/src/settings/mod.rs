@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use windlass_model::package::MAX_ENTRIES;
 use windlass_model::wire::Limits;
 
 use layers::{BadSetting, Layers};
@@ -212,7 +213,11 @@ impl Settings {
             retention: duration("tasks.retention")?,
             zip_bytes: size("packages.size")?,
             unpacked_bytes: size("packages.unpacked")?,
-            entries: count("packages.entries")?,
+            entries: layers.read("packages.entries", |text| match text.parse::<usize>() {
+                Ok(entries) if entries <= MAX_ENTRIES => Ok(entries),
+                Ok(_) => Err(format!("{text} is more than runners take, which is {MAX_ENTRIES}")),
+                Err(_) => Err(format!("{text:?} is not a whole number")),
+            })?,
             body_bytes: memory("http.body")?,
             connections: count("http.connections")?,
             stop_limit: duration("http.stop_limit")?,

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 
 use memchr::memmem;
+use windlass_model::package::{Paths, path_of};
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::config::PackageLimits;
@@ -50,13 +51,23 @@ pub fn check(file: &File, size: u64, limits: &PackageLimits, file_name: &str) ->
     let mut archive =
         ZipArchive::new(reader).map_err(|e| Refused::because(format!("it is not a readable zip: {e}")))?;
     check_count(archive.len() as u64, limits)?;
+    // The reader keeps the last of entries with the same name; others keep the first. Neither is to be relied on.
+    if let Some(claimed) = claimed
+        && claimed != archive.len() as u64
+    {
+        return Err(Refused::because(format!("the zip has {claimed} entries with {} names", archive.len())));
+    }
     let wanted = file_name.trim_start_matches("./");
     let mut is_found = wanted.is_empty();
     let (mut unpacked, mut packed) = (0u64, 0u64);
+    let mut paths = Paths::default();
     for n in 0..archive.len() {
         let entry = archive.by_index_raw(n).map_err(|e| damaged(n, &e))?;
-        let name = entry.name().map_err(|e| damaged(n, &e))?.into_owned();
-        check_name(&name, limits)?;
+        let name = match std::str::from_utf8(entry.name_raw()) {
+            Ok(name) => name.to_owned(),
+            Err(_) => entry.name().map_err(|e| damaged(n, &e))?.into_owned(),
+        };
+        let path = check_name(&name, limits)?;
         check_kind(&name, entry.unix_mode())?;
         if entry.encrypted() {
             return Err(Refused::because(format!("entry {name:?} is encrypted")));
@@ -78,7 +89,11 @@ pub fn check(file: &File, size: u64, limits: &PackageLimits, file_name: &str) ->
                 "entry {name:?} shares its bytes with others, as zip bombs do"
             )));
         }
+        paths.add(&path, entry.is_file());
         is_found |= entry.is_file() && name.trim_start_matches("./") == wanted;
+    }
+    if let Some(path) = paths.conflict() {
+        return Err(Refused::because(format!("the zip has two entries for {path:?}")));
     }
     if !is_found {
         let why = format!("there is no file {file_name:?} in the zip");
@@ -99,7 +114,8 @@ fn check_count(entries: u64, limits: &PackageLimits) -> Result<(), Refused> {
     Ok(())
 }
 
-fn check_name(name: &str, limits: &PackageLimits) -> Result<(), Refused> {
+/// The path that a name stands for.
+fn check_name(name: &str, limits: &PackageLimits) -> Result<String, Refused> {
     if name.len() > limits.path_bytes {
         let start: String = name.chars().take(60).collect();
         let limit = limits.path_bytes;
@@ -108,11 +124,7 @@ fn check_name(name: &str, limits: &PackageLimits) -> Result<(), Refused> {
             name.len()
         )));
     }
-    let is_safe = !name.is_empty()
-        && !name.contains('\0')
-        && !name.starts_with(['/', '\\'])
-        && !name.split(['/', '\\']).any(|part| part == "..");
-    if is_safe { Ok(()) } else { Err(Refused::because(format!("entry {name:?} leads out of the package"))) }
+    path_of(name).map_err(|fault| Refused::because(format!("entry {name:?} {fault}")))
 }
 
 fn check_kind(name: &str, mode: Option<u32>) -> Result<(), Refused> {
