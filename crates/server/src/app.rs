@@ -145,6 +145,13 @@ impl App {
         Ok((text, record))
     }
 
+    /// Revokes a token: no request with it is let in from now on. One that is not there is none already.
+    pub async fn revoke_token(&self, id: TokenId) -> Result<(), StoreError> {
+        self.store.revoke_token(id).await?;
+        self.tokens.remove(id);
+        Ok(())
+    }
+
     /// The runner's session.
     ///
     /// # Errors

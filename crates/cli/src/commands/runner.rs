@@ -8,7 +8,7 @@ use windlass_runner::{Limits, PackageLimits, Runner as Running, RunnerConfig, Sp
 use super::serve::block_on;
 use crate::connection;
 use crate::failure::{Doing as _, Failure};
-use crate::host::{logging, stop};
+use crate::host::{logging, open_files, stop};
 use crate::output::Output;
 use crate::settings::{SettingFlags, Settings};
 
@@ -60,10 +60,11 @@ impl Runner {
         logging::start(&settings)?;
         let choice = Choice { token: self.token, url: self.server, ..Choice::default() };
         let client = Config::load(&connection::sources(), &choice)?.client_without_project()?;
+        let open_files = open_files::raise().doing("raise the limit of open files")?;
         block_on(async {
             let stop = stop::on_signal()?;
             let url = client.url().to_owned();
-            let runner = start(&settings, client)?;
+            let runner = start(&settings, client, open_files)?;
             let slots = settings.runner.slots;
             let ready = format!(
                 "windlass runner ready: {slots} slots for {url} (work in {})",
@@ -78,9 +79,11 @@ impl Runner {
     }
 }
 
-/// A runner that calls through `client`.
-pub(super) fn start(settings: &Settings, client: Client) -> Result<Running, Failure> {
+/// A runner that calls through `client`, and whose tasks have `open_files` as their soft limit of open files.
+pub(super) fn start(settings: &Settings, client: Client, open_files: u64) -> Result<Running, Failure> {
     let own = &settings.runner;
+    let mut spawner = SpawnerCommand::own().doing("find the windlass program")?;
+    spawner.args.push(open_files.to_string());
     let config = RunnerConfig {
         name: own.name.clone(),
         cluster: own.cluster.clone(),
@@ -95,7 +98,7 @@ pub(super) fn start(settings: &Settings, client: Client) -> Result<Running, Fail
         packages: PackageLimits { package_bytes: settings.unpacked_bytes, ..PackageLimits::default() },
         drain: own.drain_limit,
         api_url: own.api_url.clone(),
-        spawner: SpawnerCommand::own().doing("find the windlass program")?,
+        spawner,
     };
     Running::start(config, client).map_err(|e| {
         Failure::new(e)

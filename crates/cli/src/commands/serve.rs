@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use crate::failure::Failure;
-use crate::host::{logging, server, stop};
+use crate::failure::{Doing as _, Failure};
+use crate::host::{logging, open_files, server, stop};
 use crate::settings::{SettingFlags, Settings};
 
 /// Starts a server without a runner: tasks wait until `windlass runner` is started somewhere. Prints one line when it
@@ -44,6 +44,7 @@ impl Serve {
     pub(crate) fn run(self) -> Result<u8, Failure> {
         let settings = self.flags.settings(&[])?;
         logging::start(&settings)?;
+        open_files::raise().doing("raise the limit of open files")?;
         block_on(async {
             let stop = stop::on_signal()?;
             let server = server::prepare(&settings).await?;

@@ -7,9 +7,9 @@ use windlass_client::Client;
 
 use super::runner::RunnerFlags;
 use super::serve::{ServerFlags, block_on};
-use crate::failure::Failure;
+use crate::failure::{Doing as _, Failure};
 use crate::host::in_process::InProcess;
-use crate::host::{logging, server, stop};
+use crate::host::{logging, open_files, runner_token, server, stop};
 
 /// Starts a server and a runner in one process: all that is needed on one machine. Prints one line when it is ready.
 /// SIGTERM and SIGINT stop it: running tasks may end for a while, then they are queued again; a second one stops it at
@@ -27,19 +27,24 @@ impl Up {
     pub(crate) fn run(self) -> Result<u8, Failure> {
         let settings = self.server.settings(&self.runner.more())?;
         logging::start(&settings)?;
+        let open_files = open_files::raise().doing("raise the limit of open files")?;
         block_on(async {
             let stop = stop::on_signal()?;
             let server = server::prepare(&settings).await?;
             let router = windlass_server::router(server.app.clone());
             let transport = Arc::new(InProcess::new(router, server.url.clone()));
-            let client = Client::new(transport, server.credentials.token.clone(), "");
-            let runner = super::runner::start(&settings, client)?;
+            let (token, token_id) = runner_token::make(&server.app).await?;
+            let runner = super::runner::start(&settings, Client::new(transport, token, ""), open_files)?;
             server::announce(&server.url, &settings.data)?;
+            let app = server.app.clone();
             // The runner needs the server to report what still ends, so it stops first.
             let shutdown = async {
                 stop.cancelled().await;
                 runner.shutdown();
                 runner.wait().await;
+                if let Err(failure) = runner_token::revoke(&app, token_id).await {
+                    tracing::warn!("the runner's token is left behind until the next start: {failure}");
+                }
             };
             windlass_server::serve(server.listener, server.app, shutdown).await;
             Ok(0)

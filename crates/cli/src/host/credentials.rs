@@ -13,9 +13,8 @@ use crate::failure::{Doing as _, Failure};
 /// What the project of the first start is called.
 const FIRST_PROJECT: &str = "default";
 
-/// The credentials that `DATA/iron.json` has after this, made if they are not there or no longer good, with the address
-/// brought up to date.
-pub(crate) async fn ensure(app: &App, data: &Path, address: SocketAddr) -> Result<IronJson, Failure> {
+/// Sees that `DATA/iron.json` has credentials that are good, made if need be, and the address as it is now.
+pub(crate) async fn ensure(app: &App, data: &Path, address: SocketAddr) -> Result<(), Failure> {
     let path = data.join("iron.json");
     let before = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<IronJson>(&text).ok());
     let good = before.as_ref().filter(|c| {
@@ -39,7 +38,7 @@ pub(crate) async fn ensure(app: &App, data: &Path, address: SocketAddr) -> Resul
     if before.as_ref() != Some(&after) {
         write(&path, &after).doing(format_args!("write {}", path.display()))?;
     }
-    Ok(after)
+    Ok(())
 }
 
 async fn make(app: &App) -> Result<(String, String), Failure> {

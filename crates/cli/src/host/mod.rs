@@ -5,11 +5,15 @@
 //! | [`server`] | from a data directory to a server that listens |
 //! | [`credentials`] | the first project and token, and `iron.json` |
 //! | [`in_process`] | the runner's way to a server in the same process |
+//! | [`runner_token`] | what that runner may do, and for how long |
+//! | [`open_files`] | the limit of open files |
 //! | [`stop`] | signals |
 //! | [`logging`] | where logs go |
 
 pub(crate) mod credentials;
 pub(crate) mod in_process;
 pub(crate) mod logging;
+pub(crate) mod open_files;
+pub(crate) mod runner_token;
 pub(crate) mod server;
 pub(crate) mod stop;

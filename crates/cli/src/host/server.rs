@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use windlass_model::wire::projects::IronJson;
 use windlass_server::config::{HttpLimits, PackageLimits};
 use windlass_server::{App, Clock, Config};
 use windlass_store::StoreError;
@@ -27,8 +26,6 @@ pub(crate) struct Prepared {
     pub(crate) listener: TcpListener,
     /// Where a client on this machine reaches it.
     pub(crate) url: String,
-    /// What clients on this machine use.
-    pub(crate) credentials: IronJson,
 }
 
 /// Takes the address and the data directory, and makes what the first start makes.
@@ -63,9 +60,9 @@ pub(crate) async fn prepare(settings: &Settings) -> Result<Prepared, Failure> {
         ..Config::default()
     };
     let app = App::open(Arc::new(store), blobs, Clock::System, config).await?;
-    let credentials = credentials::ensure(&app, &settings.data, address).await?;
+    credentials::ensure(&app, &settings.data, address).await?;
     let url = format!("http://{}", SocketAddr::new(credentials::reachable(address.ip()), address.port()));
-    Ok(Prepared { app, listener, url, credentials })
+    Ok(Prepared { app, listener, url })
 }
 
 /// Makes the folder for its owner alone; one that is there is left as it is.

@@ -73,3 +73,47 @@ fn a_start_takes_no_time_worth_speaking_of() {
     let fastest = (0..3).map(|_| Windlass::start().ready_after).min().unwrap();
     assert!(fastest < std::time::Duration::from_millis(1500), "{fastest:?}");
 }
+
+#[test]
+fn the_runner_of_up_has_a_token_of_its_own_for_as_long_as_it_runs() {
+    let mut windlass = Windlass::start();
+    let of_runners = |windlass: &Windlass| -> Vec<String> {
+        let listed = windlass.json(&["token", "list"]);
+        let tokens = listed["tokens"].as_array().unwrap().iter();
+        let own = tokens.filter(|token| token["scopes"] == serde_json::json!(["runner"]));
+        own.map(|token| token["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = of_runners(&windlass);
+    assert_eq!(first.len(), 1);
+    windlass.kill_and_restart();
+    let second = of_runners(&windlass);
+    assert_eq!(second.len(), 1, "what a crash leaves behind is revoked");
+    assert_ne!(first, second);
+    // Nothing that is done to the token of iron.json stops the tasks.
+    windlass.upload("hello", "echo hello", &[]);
+    let id = windlass.queue("hello", &["--delay", "1s"]);
+    let other = windlass.ok(&["token", "create", "--everywhere", "--scope", "admin"]);
+    let tokens = windlass.json(&["token", "list"]);
+    let admins = tokens["tokens"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|t| t["name"].as_str().is_some_and(|name| name.contains("iron.json")));
+    for token in admins {
+        windlass.ok(&["token", "revoke", token["id"].as_str().unwrap()]);
+    }
+    let iron = windlass.data().join("iron.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&iron).unwrap()).unwrap();
+    json["token"] = other.into();
+    std::fs::write(&iron, json.to_string()).unwrap();
+    assert_eq!(windlass.task_when(&id, |task| task["status"] == "complete")["status"], "complete");
+}
+
+#[test]
+fn tasks_have_the_limit_of_open_files_that_the_runner_was_started_with() {
+    let windlass = Windlass::start();
+    let (soft, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+    windlass.upload("limit", "ulimit -Sn", &[]);
+    let limit = windlass.run(&["queue", "limit", "--wait"]).ok();
+    assert_eq!(limit.trim().parse::<u64>().unwrap(), soft.min(65_536));
+}

@@ -101,7 +101,6 @@ fn scopes(request: &TokenRequest) -> Result<Vec<Scope>, BadField> {
 async fn forget(app: &App, project: Option<ProjectId>, id: TokenId) -> Answer {
     let found = app.tokens.by_id(id).filter(|t| t.record.project == project);
     found.ok_or_else(|| ApiError::not_found("Token"))?;
-    app.store.revoke_token(id).await?;
-    app.tokens.remove(id);
+    app.revoke_token(id).await?;
     Ok(said("Deleted"))
 }
