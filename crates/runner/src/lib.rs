@@ -14,7 +14,7 @@
 //! | [`spawner`], `supervise` | starting processes; following one to its end |
 //! | `deaths` | spawners that died under a task |
 //! | [`capture`], `logs` | output as bounded, numbered chunks; its way to the server |
-//! | [`isolation`], [`doctor`] | what is isolated and what is missing |
+//! | [`isolation`], [`mod@doctor`] | what is isolated and what is missing |
 //! | [`local`] | one package, once, without a server |
 
 pub mod capture;
