@@ -9,7 +9,7 @@
 //! | [`settings`] | what server and runner can be set to |
 //! | [`host`] | running a server and a runner in this process |
 //! | [`child`] | running them in another process |
-//! | [`demo`], [`bench`] | the story, and the figures |
+//! | [`demo`], [`mod@bench`] | the story, and the figures |
 //! | [`output`] | tables, JSON, bars |
 //! | [`failure`] | what a person is told when something did not work |
 
