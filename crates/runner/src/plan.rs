@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use windlass_model::code::Launch;
 use windlass_model::runner::{Assignment, RevisionSpec};
 use windlass_model::time::Timestamp;
 

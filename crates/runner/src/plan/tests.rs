@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 
 use windlass_model::bytes::Bytes;
-use windlass_model::code::Launch;
 use windlass_model::id::{CodeId, ProjectId, RevisionId, ScheduleId, Seq, TaskId};
 use windlass_model::lease::Fence;
 
