@@ -99,10 +99,9 @@ impl Host {
     pub(crate) async fn start(&self, plan: &Plan, dir: &WorkDir) -> Result<Child, NotStarted> {
         let program = match &plan.program {
             Program::Package(path) => path.clone(),
-            Program::Host(name) => self
-                .programs
-                .find(name)
-                .ok_or_else(|| NotStarted::NoProgram(format!("`{name}` is not installed on this runner")))?,
+            Program::Host(name) => self.programs.find(name).ok_or_else(|| {
+                NotStarted::NoProgram(format!("the interpreter `{name}` is not installed on this runner"))
+            })?,
         };
         let env: Vec<String> = plan.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let cwd = dir.path().to_string_lossy();

@@ -97,7 +97,7 @@ pub fn plan(
     place: &Place<'_>,
     now: Timestamp,
 ) -> Result<Plan, String> {
-    let (program, mut argv, executable) = start(revision, files)?;
+    let (program, mut argv, executable) = start(&revision.launch, files)?;
     if revision.launch.command.is_empty() {
         argv.extend(arguments(task, revision, place));
     }
@@ -127,12 +127,8 @@ pub fn plan(
 /// The program, its first arguments, and the file that must be executable.
 type Start = (Program, Vec<String>, Option<String>);
 
-fn start(revision: &RevisionSpec, files: &impl Files) -> Result<Start, String> {
-    let launch = &revision.launch;
+fn start(launch: &Launch, files: &impl Files) -> Result<Start, String> {
     if !launch.command.trim().is_empty() {
-        if let Some(words) = host_command(revision, files) {
-            return Ok((Program::Host(words[0].clone()), words, None));
-        }
         let script = script(launch.command.trim());
         return Ok((Program::Host("sh".to_owned()), texts(&["sh", "-c", &script]), None));
     }
@@ -173,36 +169,17 @@ fn start(revision: &RevisionSpec, files: &impl Files) -> Result<Start, String> {
     }
 }
 
-/// The words of a command line that names one of the host's programs and needs nothing of a shell: then none is
-/// started, which is a third of what a short task costs.
-fn host_command(revision: &RevisionSpec, files: &impl Files) -> Option<Vec<String>> {
-    let words = texts(&revision.launch.command.split_whitespace().collect::<Vec<_>>());
-    let is_plain =
-        |word: &String| word.chars().all(|c| c.is_ascii_alphanumeric() || "._-/+=:,@%".contains(c));
-    let program =
-        words.first().filter(|first| !first.contains(['/', '=']) && !is_word_of_the_shell(first))?;
-    // Workers search their own folder first.
-    let is_in_package =
-        [program.clone(), format!("bin/{program}")].iter().any(|p| files.is_executable(p).is_some());
-    let is_found_as_ever = !is_in_package && !revision.env_vars.contains_key("PATH");
-    (is_found_as_ever && words.iter().all(is_plain)).then_some(words)
-}
-
-fn is_word_of_the_shell(word: &str) -> bool {
-    const WORDS: [&str; 19] = [
-        ".", "case", "cd", "command", "eval", "exec", "exit", "export", "for", "if", "set", "shift", "trap",
-        "type", "ulimit", "umask", "unset", "until", "while",
-    ];
-    WORDS.contains(&word)
-}
-
 /// The script for a command line. The shell is replaced by a simple command, so that it is no process more, and
 /// signals reach the worker.
 fn script(command: &str) -> String {
     let first = command.split_whitespace().next().unwrap_or_default();
     let is_simple = first.chars().all(|c| c.is_ascii_alphanumeric() || "._-/+".contains(c))
         && !command.contains([';', '&', '|', '\n', '(', ')', '`', '{', '}', '!']);
-    if is_simple && !is_word_of_the_shell(first) { format!("exec {command}") } else { command.to_owned() }
+    let is_word_of_the_shell = matches!(
+        first,
+        "cd" | "if" | "for" | "while" | "until" | "case" | "exec" | "set" | "export" | "." | "trap"
+    );
+    if is_simple && !is_word_of_the_shell { format!("exec {command}") } else { command.to_owned() }
 }
 
 /// The arguments of an old-style package. `-d` is the first and ends with a slash: there are workers that rely on it.
