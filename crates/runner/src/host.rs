@@ -97,16 +97,26 @@ impl Host {
 
     /// Starts what the plan says, in `dir`.
     pub(crate) async fn start(&self, plan: &Plan, dir: &WorkDir) -> Result<Child, NotStarted> {
-        let program = match &plan.program {
-            Program::Package(path) => path.clone(),
-            Program::Host(name) => self.programs.find(name).ok_or_else(|| {
-                NotStarted::NoProgram(format!("the interpreter `{name}` is not installed on this runner"))
-            })?,
-        };
-        let env: Vec<String> = plan.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut env: Vec<String> = plan.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let cwd = dir.path().to_string_lossy();
+        let binary =
+            plan.words.as_ref().and_then(|words| Some((self.programs.find_binary(&words[0])?, words)));
+        let (program, argv) = match (binary, &plan.program) {
+            (Some((program, words)), _) => {
+                // As the shell would.
+                env.push(format!("PWD={cwd}"));
+                (program, words)
+            }
+            (None, Program::Package(path)) => (path.clone(), &plan.argv),
+            (None, Program::Host(name)) => {
+                let program = self.programs.find(name).ok_or_else(|| {
+                    NotStarted::NoProgram(format!("the interpreter `{name}` is not installed on this runner"))
+                })?;
+                (program, &plan.argv)
+            }
+        };
         let mark = format!("TASK_DIR={cwd}/");
-        let order = Order { program: &program, argv: &plan.argv, env: &env, cwd: &cwd, mark: &mark };
+        let order = Order { program: &program, argv, env: &env, cwd: &cwd, mark: &mark };
         self.spawner.spawn(&order).await.map_err(NotStarted::Spawn)
     }
 

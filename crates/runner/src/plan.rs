@@ -25,6 +25,9 @@ pub struct Plan {
     pub program: Program,
     /// Its arguments, its own name first.
     pub argv: Vec<String>,
+    /// What the shell would come to run, if that can be told: the name of a program, which is not in the package, and
+    /// its arguments. Where the host has it as a binary, starting it at once means the same for half the cost.
+    pub words: Option<Vec<String>>,
     /// Its environment, all of it.
     pub env: BTreeMap<String, String>,
     /// Files to write into the task's directory.
@@ -104,6 +107,7 @@ pub fn plan(
     let plan = Plan {
         program,
         argv,
+        words: words(revision, files, place),
         env: environment(task, revision, place, now)?,
         files: [
             Some((PAYLOAD_FILE, task.payload.0.clone())),
@@ -180,6 +184,27 @@ fn script(command: &str) -> String {
         "cd" | "if" | "for" | "while" | "until" | "case" | "exec" | "set" | "export" | "." | "trap"
     );
     if is_simple && !is_word_of_the_shell { format!("exec {command}") } else { command.to_owned() }
+}
+
+/// The words of a command line that the shell would only split, look up on the host and run.
+///
+/// Everything else is left to it: what it expands, a program of the package's, which may be a script that only a shell
+/// can run, and a package that decides itself where programs are looked for.
+fn words(revision: &RevisionSpec, files: &impl Files, place: &Place<'_>) -> Option<Vec<String>> {
+    let command = revision.launch.command.trim();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || " \t._-/+:=,@%".contains(c);
+    if !command.chars().all(is_plain) || !script(command).starts_with("exec ") {
+        return None;
+    }
+    let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+    let name = words.first().filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))?;
+    let is_of_host = !name.contains('/')
+        && place.path.split(':').all(|folder| folder.starts_with('/'))
+        && files.is_executable(name).is_none()
+        && files.is_executable(&format!("bin/{name}")).is_none()
+        && !["PATH", "PWD"].iter().any(|name| revision.env_vars.contains_key(*name));
+    // That it begins with `exec` may be the package's own doing: a word of the shell, no program.
+    (is_of_host && name != "exec").then_some(words)
 }
 
 /// The arguments of an old-style package. `-d` is the first and ends with a slash: there are workers that rely on it.

@@ -1,6 +1,7 @@
 //! The interpreters of this host.
 
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -8,11 +9,15 @@ use std::sync::{Mutex, PoisonError};
 /// Interpreters that a package may name, as programs.
 pub(crate) const INTERPRETERS: [&str; 8] = ["sh", "ruby", "python", "php", "node", "perl", "java", "mono"];
 
+/// Most programs that are remembered: their names come from packages.
+const REMEMBERED: usize = 256;
+
 /// Finds programs on this host's PATH, with `python` there also where the host has only `python3`.
 #[derive(Debug)]
 pub(crate) struct Programs {
     path: String,
     found: Mutex<HashMap<String, String>>,
+    binaries: Mutex<HashMap<String, String>>,
 }
 
 impl Programs {
@@ -28,7 +33,7 @@ impl Programs {
             std::os::unix::fs::symlink(python3, shim)?;
         }
         let path = format!("{}:{host_path}", shims.display());
-        Ok(Self { path, found: Mutex::default() })
+        Ok(Self { path, found: Mutex::default(), binaries: Mutex::default() })
     }
 
     /// What workers search for programs, after their own folder.
@@ -43,7 +48,26 @@ impl Programs {
             return Some(path.clone());
         }
         let path = find(name, &self.path)?.into_os_string().into_string().ok()?;
+        if found.len() >= REMEMBERED {
+            found.clear();
+        }
         found.insert(name.to_owned(), path.clone());
+        Some(path)
+    }
+
+    /// The same, if the kernel itself can load it and anybody may run it: neither depends on a shell.
+    pub(crate) fn find_binary(&self, name: &str) -> Option<String> {
+        let path = self.find(name)?;
+        let mut binaries = self.binaries.lock().unwrap_or_else(PoisonError::into_inner);
+        if binaries.get(name) != Some(&path) {
+            if !is_binary(Path::new(&path)) {
+                return None;
+            }
+            if binaries.len() >= REMEMBERED {
+                binaries.clear();
+            }
+            binaries.insert(name.to_owned(), path.clone());
+        }
         Some(path)
     }
 }
@@ -62,6 +86,13 @@ pub(crate) fn find(name: &str, path: &str) -> Option<PathBuf> {
 
 fn is_program(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+fn is_binary(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let begins_so = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok();
+    let is_for_all = std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o111 == 0o111);
+    begins_so && magic == *b"\x7fELF" && is_for_all
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use crate::plan::{Plan, RESULT_FILE};
 
 /// Files from this size on are linked instead of copied.
 ///
-/// A link costs some 10 µs whatever the size, a copy of 1 MiB some 300 µs, about a third of starting a process.
-/// Copies are better where they are cheap: a worker may change its own files, and a linked one is read-only. Not for
-/// root, so what root may want to change, which is all but programs, is copied: it must not change for other tasks.
+/// Measured on ext4 with the file in memory, making and removing, medians of 41: a link costs 3 to 4 µs, a copy 32 µs
+/// for 16 KiB, 60 µs for 256 KiB, 200 µs for 1 MiB, which is about a fifth of starting a process; 4 MiB cost 0.8 ms at
+/// best. Copies are better where they are cheap: a worker may change its own files, and a linked one is read-only.
 const LINK_BYTES: u64 = 1024 * 1024;
 
 /// What is prepared without leaving the thread: handing it to another costs more.

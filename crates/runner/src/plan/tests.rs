@@ -125,6 +125,41 @@ fn a_command_replaces_its_shell_where_that_means_the_same() {
 }
 
 #[test]
+fn the_shell_is_left_out_only_where_it_would_do_nothing() {
+    let words = |text: &str, env: &[&str]| {
+        let mut revision = revision(command(text), false);
+        revision.env_vars = env.iter().map(|name| ((*name).to_owned(), "/x".to_owned())).collect();
+        planned(&task(false), &revision).unwrap().words.map(|words| words.join("|"))
+    };
+    assert_eq!(words("  true  ", &[]).unwrap(), "true");
+    assert_eq!(words("python -m a.b  --n=3 ./x:y", &["A"]).unwrap(), "python|-m|a.b|--n=3|./x:y");
+    for text in [
+        "./run",
+        "run",
+        "/bin/true",
+        "echo $A",
+        "echo *",
+        "echo ~",
+        "echo 'a'",
+        "echo a\\ b",
+        "true # no",
+        "a; b",
+        "a > b",
+        "A=1 b",
+        "exec true",
+        "cd x",
+        "-a b",
+        "2 a",
+        "echo \u{e4}",
+        "a\nb",
+    ] {
+        assert_eq!(words(text, &[]), None, "{text}");
+    }
+    assert_eq!(words("true", &["PATH"]), None);
+    assert_eq!(words("true", &["PWD"]), None);
+}
+
+#[test]
 fn the_contract_wins_over_the_package_and_the_package_over_the_rest() {
     let mut revision = revision(runtime("sh", "x"), true);
     let own = [("TASK_ID", "mine"), ("IRON_TOKEN", "own"), ("PATH", "/own"), ("LANG", "de"), ("X", "y")];

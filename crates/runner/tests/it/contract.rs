@@ -142,3 +142,33 @@ async fn a_worker_may_change_its_files_and_finds_them_fresh_next_time() {
     world.stop().await;
     assert!(!attempts.exists() || std::fs::read_dir(attempts).unwrap().next().is_none());
 }
+
+#[tokio::test]
+async fn a_command_sees_the_same_whether_a_shell_is_started_for_it_or_not() {
+    let world = World::start();
+    let mut seen = Vec::new();
+    for text in ["env", "env $NOTHING"] {
+        let revision = world.server.revision(None, command(text));
+        let held = world.server.queue(&revision, |_| {});
+        assert_eq!(world.server.report(held).await.exit, Exit::Code(0));
+        let log = world.log(held);
+        let value = |name: &str| log.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        assert_eq!(format!("{}/", value("PWD=").unwrap()), value("TASK_DIR=").unwrap());
+        // Some shells say more of themselves.
+        let names = log.lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned()));
+        let mut names: Vec<_> =
+            names.filter(|name| !["_", "SHLVL", "OLDPWD"].contains(&name.as_str())).collect();
+        names.sort();
+        seen.push(names);
+    }
+    assert_eq!(seen[0], seen[1]);
+
+    // What the host lacks, and what comes first because the package has it, is the shell's to say.
+    let missing = world.server.revision(None, command("no-such-program-anywhere 1"));
+    let held = world.server.queue(&missing, |_| {});
+    assert_eq!(world.server.report(held).await.exit, Exit::Code(127));
+    let package = world.server.package(zip(&[("true", b"exit 7", 0o755)]));
+    let own = world.server.revision(Some(package), command("true"));
+    let held = world.server.queue(&own, |_| {});
+    assert_eq!(world.server.report(held).await.exit, Exit::Code(7));
+}
