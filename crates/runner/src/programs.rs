@@ -32,11 +32,18 @@ impl Programs {
         {
             std::os::unix::fs::symlink(python3, shim)?;
         }
-        let path = format!("{}:{host_path}", shims.display());
+        let shims = shims.to_string_lossy();
+        let mut folders = vec![&*shims];
+        for folder in host_path.split(':').filter(|folder| folder.starts_with('/')) {
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        let path = folders.join(":");
         Ok(Self { path, found: Mutex::default(), binaries: Mutex::default() })
     }
 
-    /// What workers search for programs, after their own folder.
+    /// What workers search for programs, after their own folder: absolute folders, each once.
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
@@ -98,6 +105,14 @@ fn is_binary(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_folder_is_searched_once_and_none_that_depends_on_where_a_worker_is() {
+        let shims = tempfile::tempdir().unwrap();
+        let shims = shims.path().to_str().unwrap();
+        let programs = Programs::new(Path::new(shims), &format!("{shims}:/a:/b::.:bin:/a")).unwrap();
+        assert_eq!(programs.path(), format!("{shims}:/a:/b"));
+    }
 
     #[test]
     fn python_is_there_where_only_python3_is() {

@@ -11,12 +11,14 @@ use tracing::warn;
 
 use crate::package::Package;
 use crate::plan::{Plan, RESULT_FILE};
+use crate::unpack::Unpacked;
 
-/// Files from this size on are linked instead of copied.
+/// Programs from this size on are linked instead of copied.
 ///
 /// Measured on ext4 with the file in memory, making and removing, medians of 41: a link costs 3 to 4 µs, a copy 32 µs
 /// for 16 KiB, 60 µs for 256 KiB, 200 µs for 1 MiB, which is about a fifth of starting a process; 4 MiB cost 0.8 ms at
-/// best. Copies are better where they are cheap: a worker may change its own files, and a linked one is read-only.
+/// best. Whatever else is in the package is copied, however large: a worker may change its own files, a database that
+/// it brings for one, and a linked file is read-only (for all but root, who would change the package itself).
 const LINK_BYTES: u64 = 1024 * 1024;
 
 /// What is prepared without leaving the thread: handing it to another costs more.
@@ -37,7 +39,7 @@ impl WorkDir {
     pub(crate) async fn create(path: PathBuf, package: Arc<Package>, plan: &mut Plan) -> io::Result<Self> {
         let files = std::mem::take(&mut plan.files);
         let executable = plan.executable.take();
-        let copied = package.files().iter().filter(|file| file.size_bytes < LINK_BYTES);
+        let copied = package.files().iter().filter(|file| !is_linked(file));
         let is_small = package.files().len() <= INLINE_FILES
             && copied.map(|file| file.size_bytes).sum::<u64>() <= INLINE_BYTES;
         let fill = move || {
@@ -50,7 +52,6 @@ impl WorkDir {
 
     fn fill(&mut self, files: &[(&'static str, Vec<u8>)], executable: Option<&str>) -> io::Result<()> {
         fs::DirBuilder::new().mode(0o700).create(&self.path)?;
-        let is_root = nix::unistd::geteuid().is_root();
         // A package that brings something by these names, a folder even, must not be in the way.
         let is_taken = |name: &str| name == RESULT_FILE || files.iter().any(|(taken, _)| *taken == name);
         let mut folder = "";
@@ -66,13 +67,13 @@ impl WorkDir {
                 folder = parent;
             }
             let (from, to) = (self.package.folder().join(&file.name), self.path.join(&file.name));
-            let must_run = executable == Some(&file.name);
-            let is_linked = file.size_bytes >= LINK_BYTES && (file.is_executable || !must_run && !is_root);
-            if is_linked && fs::hard_link(&from, &to).is_ok() {
+            // Zips lose modes, so whatever lies at the top may be run, by whatever starts it.
+            let may_run = file.is_executable || executable == Some(&file.name) || !file.name.contains('/');
+            if is_linked(file) && fs::hard_link(&from, &to).is_ok() {
                 let changed_at = fs::metadata(&from)?.modified()?;
                 self.linked.push((from, changed_at));
             } else {
-                copy(&from, &to, file.is_executable || must_run)?;
+                copy(&from, &to, may_run)?;
             }
         }
         for (name, content) in files {
@@ -140,6 +141,11 @@ pub(crate) fn sweep(folder: &Path) -> io::Result<()> {
         remove(&entry?.path())?;
     }
     Ok(())
+}
+
+/// Whether the file is linked rather than copied.
+fn is_linked(file: &Unpacked) -> bool {
+    file.size_bytes >= LINK_BYTES && file.is_executable
 }
 
 /// A copy that the worker may change.

@@ -129,6 +129,37 @@ async fn a_binary_and_a_command_need_no_modes_in_the_zip() {
 }
 
 #[tokio::test]
+async fn every_file_at_the_top_may_be_run() {
+    let world = World::start();
+    let script = b"echo \"$(stat -c %A:%h b.sh) $(stat -c %A d/data)\"";
+    let package = world.server.package(zip(&[("b.sh", script, 0o644), ("d/data", b"", 0o644)]));
+    let revision = world.server.revision(Some(package), command("true && ./b.sh"));
+    let held = world.server.queue(&revision, |_| {});
+    assert_eq!(world.server.report(held).await.exit, Exit::Code(0));
+    assert_eq!(world.log(held), "-rwxr-xr-x:1 -rw-r--r--\n");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_large_file_may_be_changed_whoever_the_worker_is() {
+    let world = World::start();
+    let data = vec![b'x'; 2 * 1024 * 1024];
+    let script = b"stat -c %A:%h base d/base; echo new > base && echo new > d/base && cat base d/base";
+    let package = world.server.package(zip(&[
+        ("base", &data, 0o644),
+        ("d/base", &data, 0o644),
+        ("worker.sh", script, 0o644),
+    ]));
+    let revision = world.server.revision(Some(package), runtime("sh", "worker.sh"));
+    for _ in 0..2 {
+        let held = world.server.queue(&revision, |_| {});
+        assert_eq!(world.server.report(held).await.exit, Exit::Code(0));
+        assert_eq!(world.log(held), "-rwxr-xr-x:1\n-rw-r--r--:1\nnew\nnew\n");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_worker_may_change_its_files_and_finds_them_fresh_next_time() {
     let world = World::start();
     let script = "echo '#' >> worker.sh; echo new > file; ls -A | sort | tr '\\n' ' '; wc -l < worker.sh\n";
