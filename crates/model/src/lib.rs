@@ -8,6 +8,7 @@
 //! | [`task`], [`log`] | tasks, attempts, logs |
 //! | [`lifecycle`], [`exit`], [`retry`], [`lease`] | the life of a task: what may happen to it and what follows |
 //! | [`schedule`] | when a schedule fires |
+//! | [`limits`], [`isolation`], [`size`] | what an attempt may take, how far it is separated; sizes in words |
 //! | [`runner`] | what runners and servers say to each other |
 //! | [`wire`] | what clients and servers say to each other: the IronWorker API |
 
@@ -15,14 +16,17 @@ pub mod bytes;
 pub mod code;
 pub mod exit;
 pub mod id;
+pub mod isolation;
 pub mod lease;
 pub mod lifecycle;
+pub mod limits;
 pub mod log;
 pub mod package;
 pub mod project;
 pub mod retry;
 pub mod runner;
 pub mod schedule;
+pub mod size;
 pub mod task;
 pub mod time;
 pub mod wire;

@@ -13,18 +13,11 @@ use crate::bytes::Bytes;
 use crate::code::{BlobRef, Launch};
 use crate::exit::{Exit, Usage};
 use crate::id::{CodeId, ProjectId, RevisionId, RunnerId, ScheduleId, TaskId};
+pub use crate::isolation::Isolation;
 use crate::lease::Fence;
+use crate::limits::{Limits, Network};
 use crate::log::LogChunk;
 use crate::time::Timestamp;
-
-/// How a runner separates tasks from the host and from each other.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Isolation {
-    /// The level reached; `process`: a process group and resource limits, nothing more.
-    pub level: String,
-    /// Every property that the level lacks, in words.
-    pub missing: Vec<String>,
-}
 
 /// A runner introduces itself. One session; a runner that starts again registers again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +108,12 @@ pub struct RevisionSpec {
     pub config: Option<String>,
     /// Environment of the worker.
     pub env_vars: BTreeMap<String, String>,
+    /// What one attempt may take; the runner may give less.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Whom the worker may talk to.
+    #[serde(default)]
+    pub network: Network,
 }
 
 /// One attempt of one task, to be run now.

@@ -13,6 +13,7 @@ use windlass_model::code::Launch;
 use windlass_model::exit::{Exit, Usage};
 use windlass_model::id::{CodeId, ProjectId, RevisionId, Seq, TaskId};
 use windlass_model::lease::Fence;
+use windlass_model::limits::{self, Network};
 use windlass_model::log::Stream;
 use windlass_model::runner::{Assignment, RevisionSpec};
 
@@ -154,6 +155,8 @@ fn as_task(run: LocalRun, token: String, project: Option<ProjectId>) -> (Assignm
         launch: run.launch,
         config: run.config,
         env_vars: run.env_vars,
+        limits: limits::Limits::DEFAULT,
+        network: Network::default(),
     };
     let task = Assignment {
         task: TaskId::new(seq, 0),

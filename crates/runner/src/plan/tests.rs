@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use windlass_model::bytes::Bytes;
 use windlass_model::id::{CodeId, ProjectId, RevisionId, ScheduleId, Seq, TaskId};
 use windlass_model::lease::Fence;
+use windlass_model::limits::{Limits, Network};
 
 use super::*;
 
@@ -42,6 +43,8 @@ fn revision(launch: Launch, config: bool) -> RevisionSpec {
         launch,
         config: config.then(|| "config".to_owned()),
         env_vars: BTreeMap::new(),
+        limits: Limits::DEFAULT,
+        network: Network::default(),
     }
 }
 

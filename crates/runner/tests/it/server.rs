@@ -15,6 +15,7 @@ use windlass_model::bytes::Bytes;
 use windlass_model::code::{BlobRef, Launch};
 use windlass_model::id::{CodeId, ProjectId, RevisionId, RunnerId, Seq, TaskId};
 use windlass_model::lease::Fence;
+use windlass_model::limits::{Limits, Network};
 use windlass_model::log::LogChunk;
 use windlass_model::runner::{
     Assignment, Claim, ClaimRequest, Finish, FinishAnswer, Heartbeat, HeartbeatAnswer, Held, LogAnswer,
@@ -130,6 +131,8 @@ impl Server {
             launch,
             config: None,
             env_vars: BTreeMap::new(),
+            limits: Limits::DEFAULT,
+            network: Network::default(),
         }
     }
 

@@ -10,6 +10,7 @@ use futures::TryStreamExt as _;
 use http::{HeaderValue, header};
 use tokio::time::Instant;
 use windlass_model::id::RunnerId;
+use windlass_model::limits::{Limits, Network};
 use windlass_model::runner::{
     Assignment, Claim, ClaimRequest, Finish, FinishAnswer, Heartbeat, HeartbeatAnswer, Held, LogAnswer,
     LogUpload, Register, Registered, Release, RevisionSpec, RunnerRecord,
@@ -216,6 +217,8 @@ fn hand_out(app: &App, claimed: Vec<Claimed>) -> Claim {
                 launch: revision.launch,
                 config: revision.config,
                 env_vars: revision.env_vars,
+                limits: Limits::DEFAULT,
+                network: Network::default(),
             });
         }
     }
