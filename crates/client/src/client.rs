@@ -7,6 +7,7 @@ use http::{Method, Request, Response, header};
 use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use windlass_model::trace::TraceParent;
 use windlass_model::wire::Msg;
 
 use crate::error::ClientError;
@@ -18,6 +19,7 @@ pub struct Client {
     transport: Arc<dyn Transport>,
     token: Arc<str>,
     project: Arc<str>,
+    trace: Option<TraceParent>,
 }
 
 impl std::fmt::Debug for Client {
@@ -33,7 +35,14 @@ impl Client {
         token: impl Into<Arc<str>>,
         project: impl Into<Arc<str>>,
     ) -> Self {
-        Self { transport, token: token.into(), project: project.into() }
+        Self { transport, token: token.into(), project: project.into(), trace: None }
+    }
+
+    /// The same client as part of a trace: it tells the server with every request, so that tasks it queues belong to it.
+    #[must_use]
+    pub fn in_trace(mut self, trace: Option<TraceParent>) -> Self {
+        self.trace = trace;
+        self
     }
 
     /// Where the server is.
@@ -74,6 +83,9 @@ impl Client {
             .uri(path)
             .header(header::AUTHORIZATION, format!("OAuth {}", self.token))
             .header(header::ACCEPT, "*/*");
+        if let Some(trace) = self.trace {
+            request = request.header("traceparent", trace.to_string());
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

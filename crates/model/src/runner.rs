@@ -18,6 +18,7 @@ use crate::lease::Fence;
 use crate::limits::{Limits, Network};
 use crate::log::LogChunk;
 use crate::time::Timestamp;
+use crate::trace::TraceParent;
 
 /// A runner introduces itself. One session; a runner that starts again registers again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +132,9 @@ pub struct Assignment {
     pub revision: RevisionId,
     /// The schedule that made it.
     pub schedule: Option<ScheduleId>,
+    /// The trace that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceParent>,
     /// What the worker gets.
     pub payload: Bytes,
     /// Longest time it may run.

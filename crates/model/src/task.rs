@@ -11,6 +11,7 @@ use crate::lease::Fence;
 use crate::retry::RetryPolicy;
 use crate::runner::Isolation;
 use crate::time::Timestamp;
+use crate::trace::TraceParent;
 
 /// Where a task stands, in IronWorker's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -121,6 +122,8 @@ pub struct NewTask {
     pub parent: Option<TaskId>,
     /// The task it is a retry of.
     pub retry_of: Option<TaskId>,
+    /// The trace that the request which queued it belongs to.
+    pub trace: Option<TraceParent>,
     /// What the worker gets; any bytes.
     pub payload: Vec<u8>,
 }

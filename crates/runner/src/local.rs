@@ -165,6 +165,7 @@ fn as_task(run: LocalRun, token: String, project: Option<ProjectId>) -> (Assignm
         project: project.unwrap_or_else(|| ProjectId::new(seq, 0)),
         revision: revision.id,
         schedule: None,
+        trace: None,
         payload: Bytes(run.payload),
         timeout_s: u32::try_from(run.timeout.as_secs()).unwrap_or(u32::MAX),
         token,

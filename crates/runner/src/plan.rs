@@ -264,6 +264,9 @@ fn environment(
     if let Some(schedule) = task.schedule {
         set("SCHEDULE_ID", schedule.to_string());
     }
+    if let Some(trace) = task.trace {
+        set("TRACEPARENT", trace.to_string());
+    }
     Ok(env)
 }
 

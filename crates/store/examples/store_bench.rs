@@ -177,6 +177,7 @@ impl Bench {
                 schedule: None,
                 parent: None,
                 retry_of: None,
+                trace: None,
                 payload: vec![b'p'; PAYLOAD_BYTES],
             }
         };

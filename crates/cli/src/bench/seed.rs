@@ -57,6 +57,7 @@ pub(super) async fn fill(data: &Path, count: usize) -> Result<()> {
             schedule: None,
             parent: None,
             retry_of: None,
+            trace: None,
             payload: vec![b'x'; 300],
         }
     };

@@ -101,6 +101,7 @@ fn facts(task: &TaskView) -> Table {
     fact("label", task.label.clone());
     fact("schedule", task.schedule_id.map_or_else(String::new, |id| id.to_string()));
     fact("queued by", task.parent_id.map_or_else(String::new, |id| format!("task {id}")));
+    fact("trace", task.trace.map_or_else(String::new, |trace| trace.to_string()));
     fact("retry of", task.retry_of.map_or_else(String::new, |id| format!("task {id}")));
     fact("log", if task.log_size > 0 { when::size(task.log_size) } else { String::new() });
     fact(

@@ -97,6 +97,20 @@ fn a_failure_is_retried_by_policy_and_by_hand() {
 }
 
 #[test]
+fn a_trace_goes_through_a_worker_to_the_tasks_that_it_queues() {
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let windlass = Windlass::start();
+    windlass.upload("child", "echo $TRACEPARENT", &[]);
+    windlass.upload("parent", &format!("{} queue child", env!("CARGO_BIN_EXE_windlass")), &[]);
+    let mut queue = windlass.command(&["queue", "parent", "--wait"]);
+    queue.env("TRACEPARENT", TRACE);
+    let child = crate::windlass::run(queue, "").ok();
+    let task = windlass.json(&["task", child.trim(), "--wait"]);
+    assert_eq!((&task["status"], &task["trace"]), (&Value::from("complete"), &Value::from(TRACE)));
+    assert_eq!(windlass.ok(&["logs", child.trim()]), TRACE);
+}
+
+#[test]
 fn a_schedule_queues_its_tasks() {
     let windlass = Windlass::start();
     windlass.upload("w", "echo scheduled $SCHEDULE_ID", &[]);

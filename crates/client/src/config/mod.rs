@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use windlass_model::trace::TraceParent;
 
 use crate::Client;
 use crate::transport::Http;
@@ -143,6 +144,9 @@ pub struct Config {
     pub project_id: Option<Found>,
     /// The server, without a trailing slash.
     pub url: Found,
+    /// The trace that this process is part of: the variable `TRACEPARENT`, which workers have and which their clients
+    /// pass on.
+    pub trace: Option<TraceParent>,
 }
 
 impl Config {
@@ -181,7 +185,8 @@ impl Config {
             local.values.extend(parts.values);
             parts = local;
         }
-        parts.finish()
+        let trace = sources.variable("TRACEPARENT").and_then(|text| text.parse().ok());
+        Ok(Config { trace, ..parts.finish()? })
     }
 
     /// The token.
@@ -202,13 +207,13 @@ impl Config {
 
     /// A client for the project.
     pub fn client(&self) -> Result<Client, ConfigError> {
-        Ok(Client::new(self.transport()?, self.token()?, self.project_id()?))
+        Ok(Client::new(self.transport()?, self.token()?, self.project_id()?).in_trace(self.trace))
     }
 
     /// A client for what lies outside of projects: runners, projects themselves. Its project is empty if none is set.
     pub fn client_without_project(&self) -> Result<Client, ConfigError> {
         let project = self.project_id.as_ref().map_or("", |p| p.value.as_str());
-        Ok(Client::new(self.transport()?, self.token()?, project))
+        Ok(Client::new(self.transport()?, self.token()?, project).in_trace(self.trace))
     }
 
     fn transport(&self) -> Result<Arc<Http>, ConfigError> {
@@ -408,6 +413,16 @@ mod tests {
         world.file("here/iron.json", "{\"token\":\n oops}");
         let problem = world.load(&Choice::default()).unwrap_err().to_string();
         assert!(problem.contains("iron.json cannot be read") && problem.contains("line 2"), "{problem}");
+    }
+
+    #[test]
+    fn a_process_in_a_trace_says_so_and_one_that_is_not_does_not() {
+        let mut world = World::new();
+        assert_eq!(world.load(&Choice::default()).unwrap().trace, None);
+        world.var("TRACEPARENT", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+        assert!(world.load(&Choice::default()).unwrap().trace.is_some());
+        world.var("TRACEPARENT", "nonsense");
+        assert_eq!(world.load(&Choice::default()).unwrap().trace, None);
     }
 
     #[test]

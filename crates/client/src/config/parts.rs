@@ -104,6 +104,7 @@ impl Parts {
             token: self.values.remove("token"),
             project_id: self.values.remove("project_id"),
             url: Found { value: format!("{scheme}://{bracketed}:{port}{prefix}"), from },
+            trace: None,
         })
     }
 }

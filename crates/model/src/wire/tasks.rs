@@ -9,6 +9,7 @@ use crate::id::{CodeId, ProjectId, RevisionId, ScheduleId, TaskId};
 use crate::retry::{MAX_RETRIES, RetryPolicy};
 use crate::task::{Priority, Status};
 use crate::time::Wire;
+use crate::trace::TraceParent;
 
 /// Body of `POST tasks`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -303,6 +304,10 @@ pub struct Task {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[schema(value_type = Option<String>)]
     pub retry_of: Option<TaskId>,
+    /// The `traceparent` of the request that queued it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(value_type = Option<String>)]
+    pub trace: Option<TraceParent>,
     /// Runs after a failure that its policy allows.
     pub retries: u32,
     /// Seconds between a failure and the next run.
@@ -357,6 +362,7 @@ impl Task {
                 .then(|| state.run_at.into()),
             parent_id: new.parent,
             retry_of: new.retry_of,
+            trace: new.trace,
             retries: new.retry.retries,
             retries_delay: new.retry.delay_ms as f64 / 1000.0,
             cancel_requested: state.cancel_requested,

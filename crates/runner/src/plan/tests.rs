@@ -27,6 +27,7 @@ fn task(schedule: bool) -> Assignment {
         project: ProjectId::new(Seq(2), 0xb),
         revision: RevisionId::new(Seq(3), 0xc),
         schedule: schedule.then(|| ScheduleId::new(Seq(4), 0xd)),
+        trace: None,
         payload: Bytes(b"payload".to_vec()),
         timeout_s: 60,
         token: "secret".to_owned(),
@@ -173,6 +174,16 @@ fn the_contract_wins_over_the_package_and_the_package_over_the_rest() {
     assert_eq!(plan.files, [(PAYLOAD_FILE, b"payload".to_vec()), (CONFIG_FILE, b"config".to_vec())]);
     assert_eq!(plan.timeout, Duration::from_secs(60));
 }
+
+#[test]
+fn the_trace_of_a_task_is_in_its_environment() {
+    let revision = revision(runtime("sh", "x"), false);
+    let traced = Assignment { trace: TRACE.parse().ok(), ..task(false) };
+    assert_eq!(planned(&task(false), &revision).unwrap().env.get("TRACEPARENT"), None);
+    assert_eq!(planned(&traced, &revision).unwrap().env["TRACEPARENT"], TRACE);
+}
+
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 #[test]
 fn an_environment_that_cannot_be_is_refused() {

@@ -201,6 +201,7 @@ impl State {
             project: ProjectId::new(Seq(1), 2),
             revision: revision.id,
             schedule: None,
+            trace: None,
             payload: Bytes::default(),
             timeout_s: 60,
             token: "attempt-token".to_owned(),

@@ -13,10 +13,10 @@ use windlass_store::types::{Cancelled, TaskQuery};
 
 use super::filters::{self, FILTERS};
 use super::params::Id;
-use super::queueing::Key;
+use super::queueing::{Key, Origin};
 use super::tasks::again;
 use crate::app::App;
-use crate::auth::{Caller, InProject};
+use crate::auth::InProject;
 use crate::body::{Ignored, MaybeJson};
 use crate::error::{Answer, ApiError, json, said};
 use crate::query::Query;
@@ -74,7 +74,7 @@ async fn cancel_all_of(app: &App, mut wanted: TaskQuery) -> Result<u64, ApiError
 pub async fn retry(
     State(app): State<Arc<App>>,
     InProject(project): InProject,
-    Caller(caller): Caller,
+    origin: Origin,
     query: Query,
     MaybeJson(body): MaybeJson<Map<String, Value>>,
 ) -> Answer {
@@ -97,7 +97,7 @@ pub async fn retry(
         for task in old {
             let code = app.store.code(task.new.code).await?.filter(|c| c.deleted_at.is_none());
             if let Some(code) = code {
-                new.push(again(&app, task.new, code.latest.rev, 0, caller.task()));
+                new.push(again(&app, task.new, code.latest.rev, 0, origin));
             }
         }
         if !new.is_empty() {

@@ -203,6 +203,7 @@ fn hand_out(app: &App, claimed: Vec<Claimed>) -> Claim {
             project: task.project,
             revision: revision.id,
             schedule: task.schedule,
+            trace: task.trace,
             payload: windlass_model::bytes::Bytes(task.payload),
             timeout_s: task.timeout_s,
             token: app.attempt_key.mint(&Attempt { held, project: task.project }),

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
+use http::HeaderMap;
 use http::request::Parts;
 use windlass_model::code::Code;
 use windlass_model::id::{ProjectId, TaskId};
 use windlass_model::task::NewTask;
+use windlass_model::trace::TraceParent;
 use windlass_model::wire::BadField;
 use windlass_model::wire::tasks::{TaskOrder, TaskRef};
 
 use crate::app::App;
+use crate::auth::Caller;
 use crate::error::ApiError;
 
 impl App {
@@ -18,7 +21,7 @@ impl App {
     pub(crate) async fn queue(
         &self,
         project: ProjectId,
-        parent: Option<TaskId>,
+        origin: Origin,
         orders: Vec<TaskOrder>,
         key: Key,
     ) -> Result<Vec<TaskRef>, ApiError> {
@@ -52,8 +55,9 @@ impl App {
                 cluster: order.cluster,
                 label: order.label,
                 schedule: None,
-                parent,
+                parent: origin.parent,
                 retry_of: None,
+                trace: origin.trace,
                 payload: order.payload,
             });
         }
@@ -86,6 +90,31 @@ impl App {
         self.metrics.queued.inc_by(n);
         Ok(refs)
     }
+}
+
+/// Where the tasks of a request come from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin {
+    /// The task whose attempt asks.
+    pub parent: Option<TaskId>,
+    /// The header `traceparent`. One that is none is ignored, as the recommendation has it.
+    pub trace: Option<TraceParent>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Origin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Caller(caller) = Caller::from_request_parts(parts, state).await?;
+        Ok(Origin { parent: caller.task(), trace: trace(&parts.headers) })
+    }
+}
+
+/// The trace that the headers name; several name none.
+fn trace(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut named = headers.get_all("traceparent").iter();
+    let only = named.next().filter(|_| named.next().is_none())?;
+    only.to_str().ok()?.trim().parse().ok()
 }
 
 /// The header `Idempotency-Key`: repeating a request with the same key queues nothing twice, and the answer is that of

@@ -17,9 +17,9 @@ use windlass_store::types::{Partition, Statuses};
 use super::filters;
 use super::params::Id;
 use super::present::Names;
-use super::queueing::Key;
+use super::queueing::{Key, Origin};
 use crate::app::App;
-use crate::auth::{Caller, InProject};
+use crate::auth::InProject;
 use crate::body::{Ignored, MaybeTypedJson, TypedJson};
 use crate::error::{Answer, ApiError, json, said, written_by_worker};
 use crate::query::Query;
@@ -28,12 +28,12 @@ use crate::query::Query;
 pub async fn queue(
     State(app): State<Arc<App>>,
     InProject(project): InProject,
-    Caller(caller): Caller,
+    origin: Origin,
     key: Key,
     TypedJson(request, _hold): TypedJson<QueueRequest>,
 ) -> Answer {
     let orders = request.validate(&app.config.limits)?;
-    Ok(queued(app.queue(project, caller.task(), orders, key).await?))
+    Ok(queued(app.queue(project, origin, orders, key).await?))
 }
 
 /// The answer of everything that queues.
@@ -108,7 +108,7 @@ pub async fn retry(
     State(app): State<Arc<App>>,
     InProject(project): InProject,
     Id(id): Id<TaskId>,
-    Caller(caller): Caller,
+    origin: Origin,
     key: Key,
     MaybeTypedJson(request): MaybeTypedJson<RetryRequest>,
 ) -> Answer {
@@ -116,12 +116,12 @@ pub async fn retry(
     let task = app.task_of(project, id).await?;
     let code = app.store.code(task.new.code).await?.filter(|c| c.deleted_at.is_none());
     let code = code.ok_or_else(|| ApiError::conflict("the task's code package was deleted"))?;
-    let again = again(&app, task.new, code.latest.rev, delay_s, caller.task());
+    let again = again(&app, task.new, code.latest.rev, delay_s, origin);
     Ok(queued(app.enqueue(project, vec![again], key).await?))
 }
 
-/// A new task like `old`, in the revision `rev`.
-pub(super) fn again(app: &App, old: NewTask, rev: u32, delay_s: u32, parent: Option<TaskId>) -> NewTask {
+/// A new task like `old`, in the revision `rev`. It stays in the trace of `old` unless the request is part of another.
+pub(super) fn again(app: &App, old: NewTask, rev: u32, delay_s: u32, origin: Origin) -> NewTask {
     let now = app.now();
     let (seq, tag) = app.ids.mint(now);
     NewTask {
@@ -130,8 +130,9 @@ pub(super) fn again(app: &App, old: NewTask, rev: u32, delay_s: u32, parent: Opt
         created_at: now,
         run_at: now + Duration::from_secs(u64::from(delay_s)),
         schedule: None,
-        parent,
+        parent: origin.parent,
         retry_of: Some(old.id),
+        trace: origin.trace.or(old.trace),
         ..old
     }
 }

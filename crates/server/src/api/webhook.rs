@@ -6,9 +6,9 @@ use axum::extract::State;
 use windlass_model::wire::lenient::{Payload, Text};
 use windlass_model::wire::tasks::{TaskRequest, WebhookQueued};
 
-use super::queueing::Key;
+use super::queueing::{Key, Origin};
 use crate::app::App;
-use crate::auth::{Caller, InProject};
+use crate::auth::InProject;
 use crate::body::Raw;
 use crate::error::{Answer, json};
 use crate::query::Query;
@@ -27,7 +27,7 @@ pub const PARAMETERS: &[(&str, &str)] = &[
 pub async fn queue(
     State(app): State<Arc<App>>,
     InProject(project): InProject,
-    Caller(caller): Caller,
+    origin: Origin,
     query: Query,
     key: Key,
     raw: Raw,
@@ -46,7 +46,7 @@ pub async fn queue(
         ..TaskRequest::default()
     };
     let order = request.validate(&app.config.limits)?;
-    let tasks = app.queue(project, caller.task(), vec![order], key).await?;
+    let tasks = app.queue(project, origin, vec![order], key).await?;
     let task = tasks.first().expect("one order makes one task");
     Ok(json(&WebhookQueued { id: task.id, msg: "Queued up.".to_owned() }))
 }

@@ -66,6 +66,7 @@ async fn firing(
         schedule: Some(schedule.id),
         parent: None,
         retry_of: None,
+        trace: None,
         payload: template.payload.clone(),
     };
     let state = schedule.state.fired(&schedule.timing, now);

@@ -17,5 +17,6 @@ mod socket;
 
 mod tasks;
 mod tokens;
+mod trace;
 mod uploads;
 mod wire;

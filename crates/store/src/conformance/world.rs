@@ -18,6 +18,7 @@ use windlass_model::runner::{AttemptLog, Held, Isolation, Register, RunnerRecord
 use windlass_model::schedule::{Schedule, ScheduleState, Template, Timing};
 use windlass_model::task::{NewTask, Priority, Stored};
 use windlass_model::time::Timestamp;
+use windlass_model::trace::TraceParent;
 use windlass_model::wire::codes::UploadOrder;
 
 use super::compare::{Fences, equal, everything};
@@ -289,6 +290,7 @@ impl<'a> World<'a> {
             schedule: (step.label > 3).then(|| pick(&self.ids.schedules, step.label)).flatten(),
             parent: (step.label > 5).then(|| pick(&self.ids.tasks, step.label)).flatten(),
             retry_of: None,
+            trace: step.label.is_multiple_of(2).then(|| trace(step.label)),
             payload: vec![step.priority; usize::from(step.payload_bytes)],
         })
     }
@@ -522,6 +524,10 @@ impl<'a> World<'a> {
         let written = firings.iter().zip(fired).filter(|(_, fired)| *fired);
         self.ids.tasks.extend(written.filter_map(|(firing, _)| firing.task.as_ref().map(|task| task.id)));
     }
+}
+
+fn trace(n: u8) -> TraceParent {
+    TraceParent::from_bytes([n; TraceParent::BYTES])
 }
 
 fn isolation(n: u8) -> Isolation {

@@ -16,6 +16,7 @@ use windlass_model::runner::Held;
 use windlass_model::schedule::Schedule;
 use windlass_model::task::{Attempt, NewTask, Priority, Status, Stored, Task, TaskState};
 use windlass_model::time::Timestamp;
+use windlass_model::trace::TraceParent;
 
 use super::catalog::Catalog;
 
@@ -212,6 +213,7 @@ pub(super) fn task(row: &Row<'_>, catalog: &Catalog) -> rusqlite::Result<Option<
         schedule: id_at(row, 11)?.map(ScheduleId),
         parent: id_at(row, 12)?.map(TaskId),
         retry_of: id_at(row, 13)?.map(TaskId),
+        trace: row.get::<_, Option<_>>(29)?.map(TraceParent::from_bytes),
         payload: payload.unwrap_or_default(),
     };
     let state = TaskState {

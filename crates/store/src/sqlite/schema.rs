@@ -9,10 +9,13 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::Options;
 use super::fault::store_error;
+use super::partition;
 use crate::error::StoreError;
 
-/// Each is applied once, in order; `user_version` counts those that are. Never changed once released.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_tables.sql")];
+/// Each is applied once, in order; `user_version` counts those that are. One that names `{day}` is applied to every
+/// partition that is there; those that are made later have it from the start. Never changed once released.
+const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/0001_tables.sql"), include_str!("migrations/0002_trace.sql")];
 
 const PAGE_BYTES: u64 = 8192;
 
@@ -89,8 +92,35 @@ fn migrate(conn: &Connection, dir: &Path) -> Result<(), StoreError> {
         });
     }
     for (n, migration) in MIGRATIONS.iter().enumerate().skip(at) {
+        let days = partition::load(conn).map_err(|e| store_error(&e))?;
+        let migration = match migration.contains("{day}") {
+            true => days.keys().map(|day| migration.replace("{day}", &day.0.to_string())).collect(),
+            false => (*migration).to_owned(),
+        };
         let sql = format!("BEGIN IMMEDIATE; {migration}; PRAGMA user_version={}; COMMIT;", n + 1);
         conn.execute_batch(&sql).map_err(|e| store_error(&e))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_that_are_there_are_migrated_like_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Connection::open(path(dir.path())).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.execute_batch(
+            "CREATE TABLE task_d7(seq INTEGER PRIMARY KEY, payload BLOB); PRAGMA user_version=1",
+        )
+        .unwrap();
+        drop(old);
+        let new = open_writer(dir.path(), &Options::default()).unwrap();
+        let traces = "SELECT count(trace) FROM task_d7";
+        assert_eq!(new.query_row(traces, [], |row| row.get::<_, i64>(0)), Ok(0));
+        let version = new.query_row("PRAGMA user_version", [], |row| row.get::<_, usize>(0));
+        assert_eq!(version, Ok(MIGRATIONS.len()));
+    }
 }

@@ -116,6 +116,7 @@ impl World {
                 schedule: None,
                 parent: None,
                 retry_of: None,
+                trace: None,
                 payload: vec![b'p'; bytes],
             }
         };

@@ -71,7 +71,7 @@ fn take(
     let catalog = &work.state.view.catalog;
     let mut found = work.read(&tables.claimed_task)?;
     let (found, has_waited) =
-        found.query_row([key.seq], |row| Ok((rows::task(row, catalog)?, row.get::<_, bool>(29)?)))?;
+        found.query_row([key.seq], |row| Ok((rows::task(row, catalog)?, row.get::<_, bool>(30)?)))?;
     let (mut task, _, is_large) = found.ok_or_else(missing)?;
     if is_large {
         task.new.payload = reads::task::large_payload(work.conn(), &tables, seq)?;

@@ -6,6 +6,7 @@ use rusqlite::{CachedStatement, OptionalExtension as _, params};
 use windlass_model::id::{ProjectId, TaskId};
 use windlass_model::task::{NewTask, Status};
 use windlass_model::time::Timestamp;
+use windlass_model::trace::TraceParent;
 
 use crate::StoreError;
 use crate::sqlite::partition::Tables;
@@ -116,6 +117,7 @@ pub(super) fn insert(work: &mut Work<'_>, tasks: &[NewTask]) -> rusqlite::Result
             task.parent.map(|id| IdBytes(id.0)),
             task.retry_of.map(|id| IdBytes(id.0)),
             (!is_large).then_some(task.payload.as_slice()),
+            task.trace.map(TraceParent::to_bytes),
         ])?;
         if is_large {
             work.write(&tables.insert_payload)?.execute(params![seq.0, task.payload])?;

@@ -3,7 +3,8 @@
 -- while it waited); the attempts before are in `attempt`.
 CREATE TABLE task_d{day}(seq INTEGER PRIMARY KEY, tag INT NOT NULL, lane INT NOT NULL, rev INT NOT NULL,
   prank INT NOT NULL, created INT NOT NULL, run_at INT NOT NULL, timeout INT NOT NULL, max_retries INT NOT NULL,
-  retry_delay INT NOT NULL, label TEXT, schedule BLOB, parent BLOB, retry_of BLOB, payload BLOB);
+  retry_delay INT NOT NULL, label TEXT, schedule BLOB, parent BLOB, retry_of BLOB, payload BLOB,
+  trace BLOB);
 CREATE INDEX task_d{day}_label ON task_d{day}(label, seq) WHERE label IS NOT NULL;
 CREATE INDEX task_d{day}_schedule ON task_d{day}(schedule, seq) WHERE schedule IS NOT NULL;
 CREATE TABLE payload_d{day}(seq INTEGER PRIMARY KEY, payload BLOB NOT NULL);

@@ -14,7 +14,8 @@ SELECT t.seq, t.tag, t.lane, t.rev, t.prank, t.created, t.run_at, t.timeout, t.m
   d.error_class,
   coalesce(d.runner, r.runner, w.runner),
   coalesce(d.log_size, r.log_size, w.log_size, 0),
-  coalesce(r.cancel_requested, 0)
+  coalesce(r.cancel_requested, 0),
+  t.trace
 FROM task_d{day} t
 LEFT JOIN done_d{day} d ON d.seq = t.seq
 LEFT JOIN running r ON r.seq = t.seq
