@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::isolation;
 use crate::programs::{INTERPRETERS, find, host_path};
-use crate::spawner::sys;
+use crate::sandbox::landlock::Landlock;
 
 /// One property of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,8 +108,8 @@ fn user_namespaces() -> Check {
 }
 
 fn landlock() -> Check {
-    match sys::landlock_version() {
-        Some(version) => check("landlock", State::Good, format!("version {version}"), None),
+    match Landlock::probe() {
+        Some(it) => check("landlock", State::Good, format!("version {}", it.version()), None),
         None => check(
             "landlock",
             State::Lacking,

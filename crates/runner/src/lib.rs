@@ -13,6 +13,7 @@
 //! | `workdir` | the directory of an attempt |
 //! | [`spawner`], `supervise` | starting processes; following one to its end |
 //! | `deaths` | spawners that died under a task |
+//! | [`sandbox`] | what keeps a task in its slot |
 //! | [`capture`], `logs` | output as bounded, numbered chunks; its way to the server |
 //! | [`isolation`], [`mod@doctor`] | what is isolated and what is missing |
 //! | [`local`] | one package, once, without a server |
@@ -31,6 +32,7 @@ pub mod plan;
 mod programs;
 mod run;
 pub mod runner;
+pub mod sandbox;
 mod session;
 mod slots;
 pub mod spawner;

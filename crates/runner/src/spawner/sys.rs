@@ -13,6 +13,8 @@ use nix::unistd::Pid;
 
 use super::message::Step;
 
+pub(crate) mod confine;
+
 /// A process to be started.
 pub(super) struct Launch<'a> {
     pub(super) program: &'a CStr,
@@ -169,13 +171,4 @@ pub(super) fn reset_signals() {
 pub(super) fn own(fd: RawFd) -> OwnedFd {
     // SAFETY: the kernel made the descriptor for the message that it came with, so nobody else has it.
     unsafe { OwnedFd::from_raw_fd(fd) }
-}
-
-/// The version of Landlock that the kernel offers; `None`: it has none.
-pub(crate) fn landlock_version() -> Option<i64> {
-    const VERSION: c_int = 1;
-    // SAFETY: asks for the version only; no pointer is read.
-    let version =
-        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<c_void>(), 0, VERSION) };
-    (version > 0).then_some(version)
 }

@@ -1,0 +1,64 @@
+//! What a process takes from itself on the way to the task's program, in the order in which it can.
+
+use std::ffi::CStr;
+
+use nix::errno::Errno;
+
+use super::capabilities;
+use super::landlock::Landlock;
+use super::seccomp::Filter;
+
+/// What a task's process is confined by beside its namespaces, as far as this host has it.
+pub struct Confinement {
+    landlock: Option<Landlock>,
+    filter: Option<Filter>,
+}
+
+impl Confinement {
+    /// To be made once, by a spawner in the user namespace that its tasks will be in: what comes from it can gain no
+    /// capability any more by running a program. It keeps its own.
+    pub fn prepare() -> Result<Self, Errno> {
+        match capabilities::empty_bounding_set() {
+            // Without the right to do so, nothing could be gained either: tasks are not root, and may not gain any.
+            Ok(()) | Err(Errno::EPERM) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Self { landlock: Landlock::probe(), filter: Filter::for_tasks() })
+    }
+
+    /// Confines this process, for good: it has no capabilities and gains none, reads and runs what is below its `/`,
+    /// writes below the folders `writable`, and makes the system calls that tasks may.
+    ///
+    /// To be called last, with the ids of the task: whatever comes afterwards must do with what a task has.
+    pub fn apply(&self, writable: &[&CStr]) -> Result<(), Errno> {
+        nix::sys::prctl::set_no_new_privs()?;
+        if let Some(landlock) = self.landlock {
+            landlock.restrict(writable)?;
+        }
+        capabilities::drop_all()?;
+        match &self.filter {
+            Some(filter) => filter.install(),
+            None => Ok(()),
+        }
+    }
+
+    /// What this host lacks of it, in words.
+    pub fn missing(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        match self.landlock {
+            None => {
+                missing
+                    .push("landlock: not in this kernel, so files are kept by namespaces alone".to_owned());
+            }
+            Some(landlock) if !landlock.has_scopes() => missing.push(format!(
+                "landlock: version {} does not keep signals and abstract sockets in",
+                landlock.version()
+            )),
+            Some(_) => {}
+        }
+        if self.filter.is_none() {
+            missing.push("system calls: there is no list for this processor, so all may be made".to_owned());
+        }
+        missing
+    }
+}
