@@ -30,6 +30,8 @@ pub(super) struct Attempts {
     tasks: JoinSet<(Held, Outcome)>,
     /// Those that have ended, first first.
     pub(super) reports: VecDeque<Report>,
+    /// When the first of those came.
+    reports_since: Instant,
     /// Those that are to go back unfinished.
     pub(super) give_back: Vec<Held>,
     /// Mean time that an attempt runs.
@@ -53,6 +55,7 @@ impl Attempts {
             running: HashMap::new(),
             tasks: JoinSet::new(),
             reports: VecDeque::new(),
+            reports_since: Instant::now(),
             give_back: Vec::new(),
             mean: None,
         }
@@ -114,11 +117,37 @@ impl Attempts {
                 // The mean of about the last eight.
                 let took = Duration::from_millis(report.usage.wall_ms.max(1));
                 self.mean = Some(self.mean.map_or(took, |mean| (mean * 7 + took) / 8));
-                self.reports.push_back(*report);
+                self.report(*report);
             }
             Outcome::GiveBack => self.give_back.push(held),
             Outcome::Abandoned => {}
         }
+    }
+
+    fn report(&mut self, report: Report) {
+        if self.reports.is_empty() {
+            self.reports_since = Instant::now();
+        }
+        self.reports.push_back(report);
+    }
+
+    /// Takes the first `count` of them.
+    pub(super) fn take_reports(&mut self, count: usize) -> Vec<Report> {
+        let reports = self.reports.drain(..count).collect();
+        self.reports_since = Instant::now();
+        reports
+    }
+
+    /// Reports that did not arrive.
+    pub(super) fn report_again(&mut self, reports: Vec<Report>) {
+        for report in reports.into_iter().rev() {
+            self.reports.push_front(report);
+        }
+    }
+
+    /// Since when there is something to report; none: there is nothing.
+    pub(super) fn reports_since(&self) -> Option<Instant> {
+        (!self.reports.is_empty()).then_some(self.reports_since)
     }
 
     fn broke(&mut self, panic: &JoinError) {
@@ -167,7 +196,7 @@ impl Attempts {
             if let Some(at) = self.backlog.iter().position(|(job, _)| job.held() == held)
                 && let Some((job, _)) = self.backlog.remove(at)
             {
-                self.reports.push_back(report(&self.bench, &job, Exit::Cancelled, Usage::default()));
+                self.report(report(&self.bench, &job, Exit::Cancelled, Usage::default()));
             }
         }
     }

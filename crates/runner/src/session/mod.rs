@@ -8,7 +8,8 @@
 //!   slot waits longer than a round trip, and a claim never has to be called off.
 //! - Reports go out at once, with the claim for the slots they freed; what ends meanwhile goes with the next.
 //! - If tasks are so short that the round trip would cost more than they do, some are claimed ahead; what then has to
-//!   wait for a slot after all is given back.
+//!   wait for a slot after all is given back. As long as some wait here, no slot depends on a report, and a few that
+//!   end within milliseconds share a call.
 //! - A claim whose answer was lost may have handed out tasks that nobody knows of. The session then takes no more,
 //!   ends what it has and leaves, which gives them back; another session takes its place meanwhile.
 //!
@@ -44,6 +45,9 @@ const WORTH_A_HEARTBEAT: Duration = Duration::from_secs(1);
 const HEARTBEAT_PAUSE: Duration = Duration::from_millis(500);
 /// Most reports in one call, and most bytes of output and results in it.
 const BATCH: (usize, usize) = (64, 8 * 1024 * 1024);
+/// A report waits for others to share its call until there are so many of them, or for so long; a call costs as much as
+/// all else that a runner does for a short task.
+const SHARED: (usize, Duration) = (8, Duration::from_millis(4));
 /// Longest time a runner that stops tries to say good-bye.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -174,7 +178,7 @@ impl Session {
         if matches!(self.phase, Phase::Over) || self.has_left || now < self.calls.retry_at() {
             return;
         }
-        if !self.attempts.reports.is_empty() && !self.calls.is_reporting() {
+        if !self.calls.is_reporting() && self.reports_due().is_some_and(|due| due <= now) {
             let (reports, want) = (self.next_reports(), self.wants());
             self.calls.finish(reports, want);
         }
@@ -195,6 +199,15 @@ impl Session {
         }
     }
 
+    /// When the reports that are there are to go out; none: there are none.
+    fn reports_due(&self) -> Option<Instant> {
+        let since = self.attempts.reports_since()?;
+        let is_urgent = self.phase != Phase::Open
+            || self.attempts.reports.len() >= SHARED.0
+            || self.attempts.load() <= self.attempts.slots.total();
+        Some(if is_urgent { since } else { since + SHARED.1 })
+    }
+
     /// As many as one call is to carry.
     fn next_reports(&mut self) -> Vec<Report> {
         let mut bytes = 0;
@@ -205,7 +218,7 @@ impl Session {
             fits
         };
         let count = self.attempts.reports.iter().take(self.batch).take_while(fits).count();
-        self.attempts.reports.drain(..count).collect()
+        self.attempts.take_reports(count)
     }
 
     /// When the next heartbeat is due; none while nothing is held: then waiting for work shows that we are there.
@@ -244,7 +257,7 @@ impl Session {
                 self.reports_refused(reports, &why);
             }
             Answer::Finish { reports, want, answer: Err(error) } => {
-                self.report_again(reports);
+                self.attempts.report_again(reports);
                 match want {
                     0 => self.failed("report", &error),
                     _ => self.claim_failed(&error),
@@ -326,13 +339,7 @@ impl Session {
             }
             _ => self.batch = (reports.len() / 2).max(1),
         }
-        self.report_again(reports);
-    }
-
-    fn report_again(&mut self, reports: Vec<Report>) {
-        for report in reports.into_iter().rev() {
-            self.attempts.reports.push_front(report);
-        }
+        self.attempts.report_again(reports);
     }
 
     // Time, and the end.
@@ -354,6 +361,9 @@ impl Session {
         [
             self.heartbeat_due().map(|due| due.max(self.calls.retry_at())),
             self.calls.paused_until(),
+            self.reports_due()
+                .filter(|_| !self.calls.is_reporting())
+                .map(|due| due.max(self.calls.retry_at())),
             self.attempts.late_at(),
             give_up,
         ]
