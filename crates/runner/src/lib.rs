@@ -11,7 +11,7 @@
 //! | [`plan`] | what to start for a task: a pure function |
 //! | `package`, [`unpack`] | packages, by hash, unpacked under strict rules |
 //! | `workdir` | the directory of an attempt |
-//! | [`spawner`], `supervise` | starting processes; following one to its end |
+//! | [`spawner`], `supervise`, `outlet` | starting processes; following one to its end; reading its output |
 //! | `deaths` | spawners that died under a task |
 //! | [`sandbox`] | what keeps a task in its slot |
 //! | [`capture`], `logs` | output as bounded, numbered chunks; its way to the server |
@@ -27,6 +27,7 @@ mod instance;
 pub mod isolation;
 pub mod local;
 mod logs;
+mod outlet;
 mod package;
 pub mod plan;
 mod programs;

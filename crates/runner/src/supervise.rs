@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use windlass_model::exit::{Exit, Usage};
@@ -14,8 +13,9 @@ use crate::spawner::{Child, End, Step};
 /// How long output is waited for after the last process that could write any is dead.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Bytes read at once: what a pipe holds.
-const READ_BYTES: usize = 64 * 1024;
+/// How long a process runs before its output is read as it comes. Most that end sooner write less than a pipe holds,
+/// which is read when they have ended; those that write more wait for us until then, this once.
+const LISTEN_AFTER: Duration = Duration::from_millis(3);
 
 /// What is to become of a running attempt. A later one in this order overrules an earlier one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,13 +69,15 @@ pub(crate) async fn supervise(
 ) -> Ended {
     let mut started = Instant::now();
     let at_ms = |started: Instant| u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
-    let (mut out, mut err) = (Reading::new(Stream::Stdout), Reading::new(Stream::Stderr));
     let mut ending: Option<Why> = None;
     let mut has_commander = true;
     // When it started is asked when it matters: then it has run for all of its time by the spawner's clock, too.
     let mut knows_start = false;
-    let deadline = sleep_until(started + if child.starts_at_once() { timeout } else { SLOT_LIMIT });
-    tokio::pin!(deadline);
+    let (first, listen_after) =
+        if child.starts_at_once() { (timeout, LISTEN_AFTER) } else { (SLOT_LIMIT, SLOT_LIMIT) };
+    let (deadline, listen) = (sleep_until(started + first), sleep_until(started + listen_after));
+    tokio::pin!(deadline, listen);
+    let mut is_listening = false;
     let end = loop {
         tokio::select! {
             biased;
@@ -94,6 +96,7 @@ pub(crate) async fn supervise(
             since = &mut child.start, if !knows_start => {
                 knows_start = true;
                 started = since.unwrap_or(started);
+                listen.as_mut().reset(started + LISTEN_AFTER);
                 if ending.is_none() {
                     deadline.as_mut().reset(started + timeout);
                 }
@@ -111,22 +114,38 @@ pub(crate) async fn supervise(
                     deadline.as_mut().reset(Instant::now() + grace.max(LAST_WORDS));
                 }
             }
-            read = child.stdout.read_buf(&mut out.buffer), if out.is_open => out.pass(read, at_ms(started), output),
-            read = child.stderr.read_buf(&mut err.buffer), if err.is_open => err.pass(read, at_ms(started), output),
+            () = &mut listen, if !is_listening => {
+                is_listening = true;
+                child.stdout.listen();
+                child.stderr.listen();
+            }
+            () = child.stdout.more(), if is_listening && child.stdout.is_open() => {
+                child.stdout.pass(|bytes| output.write(Stream::Stdout, at_ms(started), bytes));
+            }
+            () = child.stderr.more(), if is_listening && child.stderr.is_open() => {
+                child.stderr.pass(|bytes| output.write(Stream::Stderr, at_ms(started), bytes));
+            }
             () = sleep_until(output.flush_at().unwrap_or(started)), if output.flush_at().is_some() => output.flush(),
         }
     };
     // Everybody who could write is dead: what the pipes hold is all there will be. The limit is for a process that
     // got hold of a pipe and escaped us.
+    child.stdout.drain(|bytes| output.write(Stream::Stdout, at_ms(started), bytes));
+    child.stderr.drain(|bytes| output.write(Stream::Stderr, at_ms(started), bytes));
     let limit = Instant::now() + LAST_WORDS;
-    while out.is_open || err.is_open {
-        let read = async {
+    while child.stdout.is_open() || child.stderr.is_open() {
+        child.stdout.listen();
+        child.stderr.listen();
+        let more = async {
             tokio::select! {
-                read = child.stdout.read_buf(&mut out.buffer), if out.is_open => out.pass(read, at_ms(started), output),
-                read = child.stderr.read_buf(&mut err.buffer), if err.is_open => err.pass(read, at_ms(started), output),
+                () = child.stdout.more(), if child.stdout.is_open() => {}
+                () = child.stderr.more(), if child.stderr.is_open() => {}
             }
         };
-        if timeout_at(limit, read).await.is_err() {
+        let is_late = timeout_at(limit, more).await.is_err();
+        child.stdout.pass(|bytes| output.write(Stream::Stdout, at_ms(started), bytes));
+        child.stderr.pass(|bytes| output.write(Stream::Stderr, at_ms(started), bytes));
+        if is_late {
             break;
         }
     }
@@ -154,22 +173,4 @@ pub(crate) async fn supervise(
 enum Why {
     TimedOut,
     Told(Command),
-}
-
-struct Reading {
-    stream: Stream,
-    buffer: Vec<u8>,
-    is_open: bool,
-}
-
-impl Reading {
-    fn new(stream: Stream) -> Self {
-        Self { stream, buffer: Vec::with_capacity(READ_BYTES), is_open: true }
-    }
-
-    fn pass(&mut self, read: std::io::Result<usize>, at_ms: u32, output: &mut impl Output) {
-        self.is_open = matches!(read.ok(), Some(1..));
-        output.write(self.stream, at_ms, &self.buffer);
-        self.buffer.clear();
-    }
 }

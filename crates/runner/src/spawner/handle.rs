@@ -13,13 +13,13 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::UnixStream;
-use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::message::{self, End, Word};
 use crate::config::SpawnerCommand;
+use crate::outlet::Outlet;
 
 /// A process to be started.
 pub(crate) struct Order<'a> {
@@ -69,9 +69,9 @@ pub(crate) struct Child {
     connection: Arc<Connection>,
     load: Load,
     /// Its standard output.
-    pub(crate) stdout: pipe::Receiver,
+    pub(crate) stdout: Outlet,
     /// Its standard error.
-    pub(crate) stderr: pipe::Receiver,
+    pub(crate) stderr: Outlet,
     /// Since when it runs: told of one that had to wait, and where asked by signal 0.
     pub(crate) start: oneshot::Receiver<Instant>,
     /// How it ended, once nothing of it is left. An error: its spawner died, and it was killed.
@@ -283,10 +283,10 @@ impl Drop for Connection {
 }
 
 /// A pipe whose end for the process is as a program expects it, and whose other end never makes us wait.
-fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
+fn output_pipe() -> io::Result<(Outlet, OwnedFd)> {
     let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok((pipe::Receiver::from_owned_fd_unchecked(read)?, write))
+    Ok((Outlet::new(read), write))
 }
 
 /// Kills every process that has an entry in its environment which `is_ours`.
