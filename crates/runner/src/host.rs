@@ -1,6 +1,7 @@
 //! What all attempts of a runner share.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tracing::warn;
 use windlass_model::runner::Isolation;
@@ -10,6 +11,7 @@ use crate::isolation;
 use crate::package::Packages;
 use crate::plan::{ApiAddress, Place, Plan, Program};
 use crate::programs::{Programs, host_path};
+use crate::spares::Spares;
 use crate::spawner::{Child, Order, SpawnError, Spawner, handle};
 use crate::workdir::{self, WorkDir};
 
@@ -33,6 +35,7 @@ pub(crate) struct Host {
     spawner: Spawner,
     programs: Programs,
     attempts: PathBuf,
+    pub(crate) spares: Arc<Spares>,
     variables: Vec<(String, String)>,
     api: ApiAddress,
 }
@@ -77,6 +80,7 @@ impl Host {
             spawner: Spawner::new(spawner, slots),
             programs: Programs::new(&work_dir.join("shims"), &host_path())?,
             attempts,
+            spares: Arc::new(Spares::open(work_dir.join("spares"))?),
             variables: HOST_VARIABLES
                 .into_iter()
                 .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))

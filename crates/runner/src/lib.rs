@@ -10,7 +10,7 @@
 //! | `run` | the way of one attempt: package, plan, directory, process, report |
 //! | [`plan`] | what to start for a task: a pure function |
 //! | `package`, [`unpack`] | packages, by hash, unpacked under strict rules |
-//! | `workdir` | the directory of an attempt |
+//! | `workdir`, `spares` | the directory of an attempt; empty ones that wait for the next |
 //! | [`spawner`], `supervise`, `outlet` | starting processes; following one to its end; reading its output |
 //! | `deaths` | spawners that died under a task |
 //! | [`sandbox`] | what keeps a task in its slot |
@@ -36,6 +36,7 @@ pub mod runner;
 pub mod sandbox;
 mod session;
 mod slots;
+mod spares;
 pub mod spawner;
 mod supervise;
 pub mod unpack;

@@ -95,7 +95,7 @@ pub async fn run_local(
         Ok(plan) => plan,
         Err(why) => return Ok(not_started(why)),
     };
-    let dir = WorkDir::create(path.clone(), package, &mut plan).await?;
+    let mut dir = WorkDir::create(host.spares.clone(), path.clone(), package, &mut plan).await?;
     let child = match host.start(&plan, &dir).await {
         Ok(child) => child,
         Err(NotStarted::NoProgram(why)) => return Ok(not_started(why)),

@@ -134,8 +134,8 @@ async fn attempt(
     let place = path.to_string_lossy();
     let mut plan =
         plan(&job.task, &job.revision, &*package, &host.place(&place), now()).map_err(Stop::NotStarted)?;
-    let dir = WorkDir::create(path.clone(), package, &mut plan).await;
-    let dir = dir.map_err(|e| Stop::Ours(format!("cannot fill its directory: {e}")))?;
+    let dir = WorkDir::create(host.spares.clone(), path.clone(), package, &mut plan).await;
+    let mut dir = dir.map_err(|e| Stop::Ours(format!("cannot fill its directory: {e}")))?;
 
     tokio::select! {
         biased;
@@ -167,6 +167,9 @@ async fn attempt(
         None
     });
     let captured = log.finish(started.elapsed().as_millis() as u32, &notes).await;
+    if matches!(ended, Ended::Exited(Exit::Code(_), _)) {
+        dir.ended_by_itself();
+    }
     host.clear(dir, Some(&bench.packages));
 
     let (exit, usage) = match ended {

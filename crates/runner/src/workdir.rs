@@ -11,6 +11,7 @@ use tracing::warn;
 
 use crate::package::Package;
 use crate::plan::{Plan, RESULT_FILE};
+use crate::spares::Spares;
 use crate::unpack::Unpacked;
 
 /// Programs from this size on are linked instead of copied.
@@ -25,25 +26,38 @@ const LINK_BYTES: u64 = 1024 * 1024;
 const INLINE_BYTES: u64 = 512 * 1024;
 const INLINE_FILES: usize = 64;
 
-/// The directory of an attempt. Removed when it is dropped, if it was not before.
+/// Most files that are removed by their names, to have the directory empty; beyond that, all of it is removed.
+const KNOWN_FILES: usize = 16;
+
+/// The directory of an attempt. It is gone when this is dropped.
 #[derive(Debug)]
 pub(crate) struct WorkDir {
     path: PathBuf,
     package: Arc<Package>,
+    spares: Arc<Spares>,
+    /// The files that were put into it, if they are few and all at its top.
+    known: Option<Vec<PathBuf>>,
+    is_reusable: bool,
     /// Files of the package that are linked, with the time of their last change.
     linked: Vec<(PathBuf, SystemTime)>,
 }
 
 impl WorkDir {
     /// Makes the directory `path` and puts the package and the plan's files into it.
-    pub(crate) async fn create(path: PathBuf, package: Arc<Package>, plan: &mut Plan) -> io::Result<Self> {
+    pub(crate) async fn create(
+        spares: Arc<Spares>,
+        path: PathBuf,
+        package: Arc<Package>,
+        plan: &mut Plan,
+    ) -> io::Result<Self> {
         let files = std::mem::take(&mut plan.files);
         let executable = plan.executable.take();
         let copied = package.files().iter().filter(|file| !is_linked(file));
         let is_small = package.files().len() <= INLINE_FILES
             && copied.map(|file| file.size_bytes).sum::<u64>() <= INLINE_BYTES;
         let fill = move || {
-            let mut dir = WorkDir { path, package, linked: Vec::new() };
+            let (known, linked) = (Some(Vec::new()), Vec::new());
+            let mut dir = WorkDir { path, package, spares, known, is_reusable: false, linked };
             dir.fill(&files, executable.as_deref())?;
             Ok(dir)
         };
@@ -51,7 +65,7 @@ impl WorkDir {
     }
 
     fn fill(&mut self, files: &[(&'static str, Vec<u8>)], executable: Option<&str>) -> io::Result<()> {
-        fs::DirBuilder::new().mode(0o700).create(&self.path)?;
+        self.spares.make(&self.path)?;
         // A package that brings something by these names, a folder even, must not be in the way.
         let is_taken = |name: &str| name == RESULT_FILE || files.iter().any(|(taken, _)| *taken == name);
         let mut folder = "";
@@ -65,6 +79,7 @@ impl WorkDir {
             {
                 fs::create_dir_all(self.path.join(parent))?;
                 folder = parent;
+                self.known = None;
             }
             let (from, to) = (self.package.folder().join(&file.name), self.path.join(&file.name));
             // Zips lose modes, so whatever lies at the top may be run, by whatever starts it.
@@ -75,10 +90,12 @@ impl WorkDir {
             } else {
                 copy(&from, &to, may_run)?;
             }
+            note(&mut self.known, to);
         }
         for (name, content) in files {
             let path = self.path.join(name);
-            File::options().write(true).create_new(true).mode(0o600).open(path)?.write_all(content)?;
+            File::options().write(true).create_new(true).mode(0o600).open(&path)?.write_all(content)?;
+            note(&mut self.known, path);
         }
         Ok(())
     }
@@ -96,10 +113,11 @@ impl WorkDir {
     /// What the worker left in its result file. `Err` holds why it is not kept, in words.
     ///
     /// More than `limit` is not kept at all: half a result is worth nothing, and may look like a whole one.
-    pub(crate) fn result(&self, limit: usize) -> Result<Option<Vec<u8>>, String> {
+    pub(crate) fn result(&mut self, limit: usize) -> Result<Option<Vec<u8>>, String> {
         // Without following links or waiting for a pipe's other end: the worker made the file.
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file = File::options().read(true).custom_flags(flags).open(self.path.join(RESULT_FILE));
+        let path = self.path.join(RESULT_FILE);
+        let file = File::options().read(true).custom_flags(flags).open(&path);
         let file = match file {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -109,6 +127,7 @@ impl WorkDir {
         if !file.metadata().map_err(unreadable)?.is_file() {
             return Err("the result is not kept: it is not a plain file".to_owned());
         }
+        note(&mut self.known, path);
         let mut content = Vec::new();
         file.take(limit as u64 + 1).read_to_end(&mut content).map_err(unreadable)?;
         if content.len() > limit {
@@ -124,13 +143,34 @@ impl WorkDir {
         };
         !self.linked.iter().all(is_same)
     }
+
+    /// The attempt ended by itself: the directory may serve another if nothing but ours is left in it.
+    pub(crate) fn ended_by_itself(&mut self) {
+        self.is_reusable = true;
+    }
+
+    /// Keeps it for another attempt, if it is fit for that.
+    fn reuse(&self) -> bool {
+        let Some(known) = self.known.as_ref().filter(|_| self.is_reusable) else { return false };
+        self.spares.keep(&self.path, known)
+    }
 }
 
 impl Drop for WorkDir {
     fn drop(&mut self) {
-        if let Err(error) = remove(&self.path) {
+        if !self.reuse()
+            && let Err(error) = remove(&self.path)
+        {
             warn!("cannot remove {}: {error}", self.path.display());
         }
+    }
+}
+
+/// Notes a file that is to be removed by its name.
+fn note(known: &mut Option<Vec<PathBuf>>, path: PathBuf) {
+    match known {
+        Some(paths) if paths.len() < KNOWN_FILES => paths.push(path),
+        _ => *known = None,
     }
 }
 
