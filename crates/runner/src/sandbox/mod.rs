@@ -6,8 +6,10 @@
 //! | [`seccomp`] | which system calls a task may make |
 //! | [`landlock`] | where it may read and write, whom it may signal |
 //! | [`capabilities`] | that it has none |
+//! | [`network`] | what it reaches |
 
 pub(crate) mod capabilities;
 pub mod confinement;
 pub(crate) mod landlock;
+pub mod network;
 pub(crate) mod seccomp;

@@ -1,0 +1,114 @@
+//! The network of tasks: the internet, and nothing private.
+//!
+//! Each slot has two network namespaces, made once when the runner starts. `egress` is wired to this host, which passes
+//! packets on as its own, by rules: not to private ranges, not to where clouds keep a machine's credentials, not to
+//! other slots; and nothing at all is let in to this host itself. `none` has only a loopback.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`settings`], [`prefix`] | what an operator decides, and ranges of addresses |
+//! | [`rules`] | what is let through: pure, and printed as `nft` would |
+//! | [`block`] | the addresses of a runner's slots; what a killed runner left |
+//! | [`slot`], [`namespace`] | the networks of one slot |
+//! | [`forwarding`] | the switches of the host |
+//! | [`netlink`], [`link`], [`filter`] | speaking to the kernel |
+
+mod block;
+mod filter;
+mod forwarding;
+mod link;
+mod namespace;
+mod netlink;
+mod prefix;
+mod rules;
+mod settings;
+mod slot;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use tracing::{info, warn};
+
+use block::{Block, OURS};
+use link::Links;
+
+pub use prefix::{Allowed, Prefix};
+pub use settings::Settings;
+pub use slot::SlotNetwork;
+
+/// Why tasks cannot have a network of their own.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing}: {source}")]
+pub struct NetworkError {
+    doing: &'static str,
+    source: io::Error,
+}
+
+/// The networks of a runner's slots. They and their rules are gone when this is dropped.
+#[derive(Debug)]
+pub struct Network {
+    block: Block,
+    slots: Vec<SlotNetwork>,
+    has_v6: bool,
+}
+
+impl Network {
+    /// Makes the networks of `slots` slots, after removing what killed runners left. Needs to be root.
+    ///
+    /// Forwarding of packets of version 4 is switched on if it is off. Those of version 6 are forwarded if this host
+    /// does so already; otherwise slots have no version 6.
+    pub fn open(settings: &Settings, slots: usize) -> Result<Self, NetworkError> {
+        let at = |doing| move |source| NetworkError { doing, source };
+        if slots > block::SLOTS {
+            let many = io::Error::other(format!("{slots} are more than {}", block::SLOTS));
+            return Err(at("make networks for so many slots")(many));
+        }
+        block::sweep().map_err(at("remove the networks of a runner that was killed"))?;
+        let block = Block::take(settings.range).map_err(at("find addresses for the slots"))?;
+        let has_v6 = forwarding::forwards_v6().map_err(at("read the host's routes"))?;
+        if forwarding::switch_on().map_err(at("switch on the forwarding of packets"))? {
+            let guard = forwarding::GUARD;
+            info!(
+                "switched on net.ipv4.ip_forward; the rules in {guard} keep this host from routing for others"
+            );
+        }
+        let rules = rules::chains(settings, OURS, &block.link_prefix(), slots, &block.ranges());
+        filter::install(&block.name(), &rules).map_err(at("install the rules for the network of tasks"))?;
+        // From here on, dropping it cleans up.
+        let mut network = Self { block, slots: Vec::with_capacity(slots), has_v6 };
+        for slot in 0..slots {
+            let slot = SlotNetwork::create(&network.block, slot, has_v6);
+            network.slots.push(slot.map_err(at("make the network of a slot"))?);
+        }
+        Ok(network)
+    }
+
+    /// The networks of a slot.
+    pub fn slot(&self, slot: usize) -> Option<&SlotNetwork> {
+        self.slots.get(slot)
+    }
+
+    /// Whether tasks reach what has an address of version 6.
+    pub fn has_v6(&self) -> bool {
+        self.has_v6
+    }
+
+    /// Links first, so that no moment is without rules.
+    fn close(&mut self) -> io::Result<()> {
+        let links = Links::open()?;
+        let prefix = self.block.link_prefix();
+        for link in links.all()?.iter().filter(|link| link.name.starts_with(&prefix)) {
+            block::gone(links.remove(link.index))?;
+        }
+        block::gone(filter::remove(&self.block.name()))
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            warn!(%error, "cannot remove the networks of the slots; the next start will try again");
+        }
+    }
+}
