@@ -2,7 +2,8 @@
 //!
 //! Each slot has two network namespaces, made once when the runner starts. `egress` is wired to this host, which passes
 //! packets on as its own, by rules: not to private ranges, not to where clouds keep a machine's credentials, not to
-//! other slots; and nothing at all is let in to this host itself. `none` has only a loopback.
+//! other slots; and nothing at all is let in to this host itself. The API and a resolver are reached all the same, by
+//! sockets of the runner's inside of the namespace. `none` has only a loopback.
 //!
 //! | module | holds |
 //! |---|---|
@@ -10,16 +11,22 @@
 //! | [`rules`] | what is let through: pure, and printed as `nft` would |
 //! | [`block`] | the addresses of a runner's slots; what a killed runner left |
 //! | [`slot`], [`namespace`] | the networks of one slot |
+//! | [`inside`] | the addresses that a task finds: the API and a resolver |
+//! | [`pipe`], [`dns`], [`resolvers`] | serving them: connections and questions are passed on |
 //! | [`forwarding`] | the switches of the host |
 //! | [`netlink`], [`link`], [`filter`] | speaking to the kernel |
 
 mod block;
+mod dns;
 mod filter;
 mod forwarding;
+mod inside;
 mod link;
 mod namespace;
 mod netlink;
+mod pipe;
 mod prefix;
+mod resolvers;
 mod rules;
 mod settings;
 mod slot;
@@ -27,13 +34,21 @@ mod slot;
 mod tests;
 
 use std::io;
+use std::sync::Arc;
 
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::plan::ApiAddress;
 use block::{Block, OURS};
+use inside::Doors;
 use link::Links;
 
+pub use inside::{api_inside, hosts, resolv_conf};
 pub use prefix::{Allowed, Prefix};
+pub use resolvers::Resolvers;
 pub use settings::Settings;
 pub use slot::SlotNetwork;
 
@@ -58,7 +73,13 @@ impl Network {
     ///
     /// Forwarding of packets of version 4 is switched on if it is off. Those of version 6 are forwarded if this host
     /// does so already; otherwise slots have no version 6.
-    pub fn open(settings: &Settings, slots: usize) -> Result<Self, NetworkError> {
+    ///
+    /// Tasks find the API, which this host reaches at `api`, at [`api_inside`], once the services are run.
+    pub fn open(
+        settings: &Settings,
+        slots: usize,
+        api: &ApiAddress,
+    ) -> Result<(Self, Services), NetworkError> {
         let at = |doing| move |source| NetworkError { doing, source };
         if slots > block::SLOTS {
             let many = io::Error::other(format!("{slots} are more than {}", block::SLOTS));
@@ -77,11 +98,14 @@ impl Network {
         filter::install(&block.name(), &rules).map_err(at("install the rules for the network of tasks"))?;
         // From here on, dropping it cleans up.
         let mut network = Self { block, slots: Vec::with_capacity(slots), has_v6 };
+        let mut doors = Vec::with_capacity(slots);
         for slot in 0..slots {
-            let slot = SlotNetwork::create(&network.block, slot, has_v6);
-            network.slots.push(slot.map_err(at("make the network of a slot"))?);
+            let made = SlotNetwork::create(&network.block, slot, has_v6, api);
+            let (slot, its_doors) = made.map_err(at("make the network of a slot"))?;
+            network.slots.push(slot);
+            doors.push(its_doors);
         }
-        Ok(network)
+        Ok((network, Services { doors, api: api.clone() }))
     }
 
     /// The networks of a slot.
@@ -103,6 +127,36 @@ impl Network {
         }
         block::gone(filter::remove(&self.block.name()))
     }
+}
+
+/// What answers behind the doors of the slots.
+#[derive(Debug)]
+pub struct Services {
+    doors: Vec<Doors>,
+    api: ApiAddress,
+}
+
+impl Services {
+    /// Serves all slots for as long as it is polled. To be run by a runtime whose threads are in this host's network.
+    pub async fn run(self, resolvers: Resolvers) -> io::Result<()> {
+        let resolvers = Arc::new(resolvers);
+        let api = Arc::new((self.api.host.trim_matches(['[', ']']).to_owned(), self.api.port));
+        let mut services = JoinSet::new();
+        for doors in self.doors {
+            if let Some(door) = doors.api {
+                let (door, api) = (TcpListener::from_std(door)?, api.clone());
+                services.spawn(pipe::serve(door, move || connect(api.clone())));
+            }
+            services.spawn(dns::serve_tcp(TcpListener::from_std(doors.dns)?, resolvers.clone()));
+            services.spawn(dns::serve_udp(UdpSocket::from_std(doors.dns_udp)?, resolvers.clone()));
+        }
+        services.join_all().await;
+        Ok(())
+    }
+}
+
+async fn connect(api: Arc<(String, u16)>) -> io::Result<TcpStream> {
+    timeout(pipe::CONNECT, TcpStream::connect((api.0.as_str(), api.1))).await?
 }
 
 impl Drop for Network {

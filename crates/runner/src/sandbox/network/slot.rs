@@ -6,9 +6,11 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use super::block::Block;
 use super::forwarding;
+use super::inside::Doors;
 use super::link::Links;
 use super::namespace::Namespace;
 use super::prefix::Prefix;
+use crate::plan::ApiAddress;
 
 /// What the slot's own end of the wire is called inside.
 const INSIDE: &str = "eth0";
@@ -24,8 +26,13 @@ pub struct SlotNetwork {
 }
 
 impl SlotNetwork {
-    /// Makes both. The rules for the block's links must be there already.
-    pub(super) fn create(block: &Block, slot: usize, with_v6: bool) -> io::Result<Self> {
+    /// Makes both, and opens the doors of the first. The rules for the block's links must be there already.
+    pub(super) fn create(
+        block: &Block,
+        slot: usize,
+        with_v6: bool,
+        api: &ApiAddress,
+    ) -> io::Result<(Self, Doors)> {
         let (egress, none) = (Namespace::create()?, Namespace::create()?);
         let gateway = block.gateway();
         let (v4, v6) = block.slot(slot);
@@ -48,7 +55,7 @@ impl SlotNetwork {
             links.add_route(only(v6.into()), index, None)?;
         }
 
-        egress.within(|| {
+        let doors = egress.within(|| {
             let links = Links::open()?;
             let index = links.index(INSIDE)?;
             if !with_v6 {
@@ -64,9 +71,9 @@ impl SlotNetwork {
             if with_v6 {
                 links.add_route(everything("::"), index, Some(GATEWAY_V6.into()))?;
             }
-            Ok(())
+            Doors::open(api)
         })?;
-        Ok(Self { egress, none })
+        Ok((Self { egress, none }, doors))
     }
 
     /// The namespace that reaches the internet, and not what is private.
