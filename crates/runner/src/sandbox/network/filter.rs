@@ -24,6 +24,9 @@ const INET: u8 = 1;
 const VERDICT: u32 = 0;
 const VALUE: u32 = 1;
 
+/// The hook of packets that are passed on.
+pub(super) const FORWARD: u32 = 2;
+
 /// Longest name of a link, with the zero byte at its end.
 const LINK_NAME: usize = 16;
 
@@ -82,7 +85,7 @@ fn place(hook: Hook) -> (&'static str, u32, i32) {
     match hook {
         Hook::Raw => ("filter", 0, -300),
         Hook::Input => ("filter", 1, -1),
-        Hook::Forward => ("filter", 2, -1),
+        Hook::Forward => ("filter", FORWARD, -1),
         Hook::SourceNat => ("nat", 4, 100),
     }
 }
@@ -104,7 +107,8 @@ fn encode<'a>(list: &'a mut Message, rule: &Rule) -> &'a mut Message {
     }
 }
 
-const DROP: u32 = 0;
+/// Verdicts.
+pub(super) const DROP: u32 = 0;
 const ACCEPT: u32 = 1;
 const JUMP: i32 = -3;
 const ADMINISTRATIVELY_PROHIBITED: u8 = 3;

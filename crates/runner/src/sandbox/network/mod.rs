@@ -13,12 +13,13 @@
 //! | [`slot`], [`namespace`] | the networks of one slot |
 //! | [`inside`] | the addresses that a task finds: the API and a resolver |
 //! | [`pipe`], [`dns`], [`resolvers`] | serving them: connections and questions are passed on |
-//! | [`forwarding`] | the switches of the host |
+//! | [`forwarding`], [`firewall`] | the switches of the host; what else stands in the way |
 //! | [`netlink`], [`link`], [`filter`] | speaking to the kernel |
 
 mod block;
 mod dns;
 mod filter;
+mod firewall;
 mod forwarding;
 mod inside;
 mod link;
@@ -46,6 +47,7 @@ use block::{Block, OURS};
 use inside::Doors;
 use link::Links;
 
+pub use firewall::{Obstacle, obstacles};
 pub use inside::{api_inside, hosts, resolv_conf};
 pub use prefix::{Allowed, Prefix};
 pub use resolvers::Resolvers;
@@ -96,6 +98,9 @@ impl Network {
         }
         let rules = rules::chains(settings, OURS, &block.link_prefix(), slots, &block.ranges());
         filter::install(&block.name(), &rules).map_err(at("install the rules for the network of tasks"))?;
+        for obstacle in firewall::obstacles().map_err(at("read the host's firewall"))? {
+            warn!("tasks may not reach the network: {obstacle}; this lets them: {}", obstacle.remedy());
+        }
         // From here on, dropping it cleans up.
         let mut network = Self { block, slots: Vec::with_capacity(slots), has_v6 };
         let mut doors = Vec::with_capacity(slots);

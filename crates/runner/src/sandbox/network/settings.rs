@@ -32,6 +32,8 @@ pub struct Settings {
     pub deny: Vec<Prefix>,
     /// What they reach all the same. This host itself only with a port.
     pub allow: Vec<Allowed>,
+    /// Whether packages may ask for the host's own network, with all that listens there.
+    pub host: bool,
 }
 
 impl Default for Settings {
@@ -41,6 +43,7 @@ impl Default for Settings {
             range: "198.18.0.0/15".parse().expect("written correctly here"),
             deny: PRIVATE.iter().map(|range| range.parse().expect("written correctly above")).collect(),
             allow: Vec::new(),
+            host: false,
         }
     }
 }
