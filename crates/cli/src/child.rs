@@ -24,6 +24,8 @@ impl Process {
     pub(crate) fn start(args: &[&str], log: Stdio) -> Result<(Self, String)> {
         let binary = std::env::current_exe().context("cannot find this binary")?;
         let mut command = Command::new(binary);
+        // It is ours alone, on loopback, whatever servers on this machine are set to.
+        command.env_remove("WINDLASS_TLS_CERT").env_remove("WINDLASS_TLS_KEY");
         let child = command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn();
         let mut child = child.context("cannot start this binary")?;
         let out = child.stdout.take().context("the child has no output")?;

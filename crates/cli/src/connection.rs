@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use windlass_client::Client;
-use windlass_client::config::{Choice, Config, Sources};
-use windlass_model::id::ProjectId;
+use windlass_client::config::{Choice, Config, Found, Sources};
+use windlass_runner::LocalApi;
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -25,6 +25,10 @@ pub(crate) struct Connection {
     /// The project's id
     #[arg(long, value_name = "ID")]
     project_id: Option<String>,
+
+    /// Certificates to believe beside those that the system trusts (PEM) [env: WINDLASS_CA]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 
     /// A file like iron.json, stronger than the usual ones
     #[arg(long, value_name = "FILE")]
@@ -53,6 +57,7 @@ impl Connection {
             token: self.token.clone(),
             project_id: self.project_id.clone(),
             url: self.url.clone(),
+            ca: self.ca.clone(),
         };
         Ok(Config::load(&sources(), &choice)?)
     }
@@ -77,9 +82,16 @@ pub(crate) fn sources() -> Sources {
     sources
 }
 
-/// Address, token and project of the API that the process's files and variables name; none where they name no token.
-pub(crate) fn api() -> Option<(String, String, Option<ProjectId>)> {
+/// The whole path of the certificates that the configuration names, for workers, who are elsewhere.
+pub(crate) fn ca(config: &Config) -> std::io::Result<Option<String>> {
+    let whole = |ca: &Found| Ok(std::path::absolute(&ca.value)?.to_string_lossy().into_owned());
+    config.ca.as_ref().map(whole).transpose()
+}
+
+/// The API that the process's files and variables name; none where they name no token.
+pub(crate) fn api() -> Option<LocalApi> {
     let config = Config::load(&sources(), &Choice::default()).ok()?;
+    let ca = ca(&config).ok()?;
     let project = config.project_id.and_then(|p| p.value.parse().ok());
-    Some((config.url.value, config.token?.value, project))
+    Some(LocalApi { url: config.url.value, ca, token: config.token?.value, project })
 }

@@ -70,6 +70,9 @@ impl fmt::Display for Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let fix = match &error {
+            ClientError::Unreachable { reason, .. } if reason.contains("certificate") => Some(
+                "name what to believe with --ca FILE or WINDLASS_CA, and the server as its certificate does",
+            ),
             ClientError::Unreachable { .. } => Some(
                 "start a server with `windlass up`, or name another with --url or IRON_HOST and IRON_PORT",
             ),

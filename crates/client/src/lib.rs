@@ -40,6 +40,7 @@ pub mod schedules;
 mod sse;
 pub mod tasks;
 pub mod transport;
+mod trust;
 
 pub use client::Client;
 pub use codes::Paging;

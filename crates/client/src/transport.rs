@@ -3,12 +3,17 @@
 //! `windlass up` runs server and runner in one process; they speak the same protocol as over the network, only the
 //! transport differs. So there is one code path, tested once.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header;
 use http_body::Body as _;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
+use rustls::pki_types::CertificateDer;
+
+use crate::trust;
 
 /// Any error of a body or a connection.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -34,7 +39,7 @@ pub trait Transport: Send + Sync + 'static {
     fn url(&self) -> &str;
 }
 
-/// Over HTTP or HTTPS. Certificates are verified. A body whose length is known is sent with it, any other in chunks.
+/// Over HTTP or HTTPS. Certificates are verified: who issued them, for whom, for when. A body whose length is known is sent with it, any other in chunks.
 #[derive(Clone, Debug)]
 pub struct Http {
     base: String,
@@ -42,16 +47,27 @@ pub struct Http {
 }
 
 impl Http {
-    /// A transport to `base`, such as `http://127.0.0.1:8080`, without a trailing slash.
+    /// A transport to `base`, such as `http://127.0.0.1:8080`, that believes the certificates which the system trusts.
     pub fn new(base: impl Into<String>) -> Result<Self, BoxError> {
-        // An error means that a provider is installed already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self::build(&base.into(), Vec::new())
+    }
+
+    /// The same that believes the certificates in the PEM file `ca` as well: of authorities, or of the server itself.
+    ///
+    /// # Errors
+    /// What is wrong with the file, beginning with its name.
+    pub fn trusting(base: impl Into<String>, ca: &Path) -> Result<Self, BoxError> {
+        Self::build(&base.into(), trust::certificates(ca)?)
+    }
+
+    fn build(base: &str, named: Vec<CertificateDer<'static>>) -> Result<Self, BoxError> {
         let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(trust::config(named)?)
             .user_agent(concat!("windlass/", env!("CARGO_PKG_VERSION")))
             .tcp_nodelay(true)
             .connect_timeout(std::time::Duration::from_secs(10))
             .build()?;
-        Ok(Self { base: base.into().trim_end_matches('/').to_owned(), client })
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), client })
     }
 }
 

@@ -77,6 +77,8 @@ pub struct RunnerConfig {
     pub drain: Duration,
     /// Where workers reach the API, `http://host:port`. None: where the runner itself reaches it.
     pub api_url: Option<String>,
+    /// File of certificates that workers need for it, beside those that the system trusts.
+    pub api_ca: Option<String>,
     /// How its spawner is started.
     pub spawner: SpawnerCommand,
 }
@@ -95,6 +97,7 @@ impl RunnerConfig {
             packages: PackageLimits::default(),
             drain: Duration::from_secs(30),
             api_url: None,
+            api_ca: None,
             spawner: SpawnerCommand::own()?,
         })
     }

@@ -52,7 +52,8 @@ pub(crate) enum NotStarted {
 impl Host {
     /// Takes over `config.work_dir`: what a killed runner left running or lying there is ended and removed.
     pub(crate) fn open(config: &RunnerConfig, api_url: &str) -> std::io::Result<Self> {
-        Self::in_dir(&config.work_dir, config.limits, config.spawner.clone(), config.slots, api_url)
+        let api = (api_url, config.api_ca.clone());
+        Self::in_dir(&config.work_dir, config.limits, config.spawner.clone(), config.slots, api)
     }
 
     /// The same from its parts.
@@ -61,7 +62,7 @@ impl Host {
         limits: Limits,
         spawner: SpawnerCommand,
         slots: usize,
-        api_url: &str,
+        (api_url, api_ca): (&str, Option<String>),
     ) -> std::io::Result<Self> {
         std::fs::create_dir_all(work_dir)?;
         let work_dir = work_dir.canonicalize()?;
@@ -72,8 +73,9 @@ impl Host {
         let mark = [b"TASK_DIR=", attempts.as_os_str().as_encoded_bytes(), b"/"].concat();
         handle::kill_marked(|entry| entry.starts_with(&mark));
         workdir::sweep(&attempts)?;
-        let api = ApiAddress::parse(api_url)
+        let mut api = ApiAddress::parse(api_url)
             .ok_or_else(|| std::io::Error::other(format!("`{api_url}` is no URL of a server")))?;
+        api.ca = api_ca.filter(|_| api.scheme == "https");
         Ok(Self {
             limits,
             isolation: isolation::current(),

@@ -44,5 +44,5 @@ mod workdir;
 
 pub use config::{Limits, PackageLimits, RunnerConfig, SpawnerCommand};
 pub use doctor::{Check, State, doctor};
-pub use local::{LocalEnd, LocalRun, run_local};
+pub use local::{LocalApi, LocalEnd, LocalRun, run_local};
 pub use runner::{Runner, StartError};

@@ -43,10 +43,30 @@ pub struct LocalRun {
     pub env_vars: BTreeMap<String, String>,
     /// Longest time it may run.
     pub timeout: Duration,
-    /// Where the worker reaches the API, and with what token and project; none: the variables lead nowhere.
-    pub api: Option<(String, String, Option<ProjectId>)>,
+    /// How the worker reaches the API; none: the variables lead nowhere.
+    pub api: Option<LocalApi>,
     /// How the spawner is started.
     pub spawner: SpawnerCommand,
+}
+
+/// How a worker reaches the API.
+#[derive(Clone)]
+pub struct LocalApi {
+    /// Where it is.
+    pub url: String,
+    /// File of certificates to believe beside those that the system trusts.
+    pub ca: Option<String>,
+    /// Its token.
+    pub token: String,
+    /// The project.
+    pub project: Option<ProjectId>,
+}
+
+/// Without the token.
+impl std::fmt::Debug for LocalApi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LocalApi({})", self.url)
+    }
 }
 
 /// What came of it.
@@ -73,9 +93,13 @@ pub async fn run_local(
 ) -> io::Result<LocalEnd> {
     let folder = tempfile::Builder::new().prefix("windlass-run-").tempdir()?;
     let limits = Limits::default();
-    let (api_url, token, project) =
-        run.api.clone().unwrap_or_else(|| ("http://127.0.0.1:0".to_owned(), String::new(), None));
-    let host = Host::in_dir(folder.path(), limits, run.spawner.clone(), 1, &api_url)?;
+    let api = run.api.clone().unwrap_or_else(|| LocalApi {
+        url: "http://127.0.0.1:0".to_owned(),
+        ca: None,
+        token: String::new(),
+        project: None,
+    });
+    let host = Host::in_dir(folder.path(), limits, run.spawner.clone(), 1, (&api.url, api.ca))?;
     let not_started = |why: String| LocalEnd {
         exit: Exit::NotStarted(why),
         usage: Usage::default(),
@@ -88,7 +112,7 @@ pub async fn run_local(
         Err(UnpackError::Unusable(why)) => return Ok(not_started(why)),
         Err(UnpackError::Io(error)) => return Err(error),
     };
-    let (task, revision) = as_task(run, token, project);
+    let (task, revision) = as_task(run, api.token, api.project);
     let path = host.attempt_dir("local");
     let place = path.to_string_lossy();
     let mut plan = match plan(&task, &revision, &*package, &host.place(&place), now()) {

@@ -69,6 +69,8 @@ pub struct ApiAddress {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// File of certificates to believe beside those that the system trusts.
+    pub ca: Option<String>,
 }
 
 impl ApiAddress {
@@ -80,7 +82,7 @@ impl ApiAddress {
             Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
             _ => (authority, if scheme == "https" { 443 } else { 80 }),
         };
-        Some(Self { scheme: scheme.to_owned(), host: host.to_owned(), port })
+        Some(Self { scheme: scheme.to_owned(), host: host.to_owned(), port, ca: None })
     }
 }
 
@@ -243,6 +245,9 @@ fn environment(
         set(&format!("{prefix}_SCHEME"), place.api.scheme.clone());
         set(&format!("{prefix}_PROTOCOL"), place.api.scheme.clone());
         set(&format!("{prefix}_API_VERSION"), "2".to_owned());
+        if let Some(ca) = &place.api.ca {
+            set(&format!("{prefix}_CA"), ca.clone());
+        }
     }
     for (name, value) in &revision.env_vars {
         if name.is_empty() || name.contains(['=', '\0']) {

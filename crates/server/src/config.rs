@@ -89,6 +89,8 @@ pub struct HttpLimits {
     pub bodies_bytes: usize,
     /// Open connections; further ones wait in the system's queue.
     pub connections: usize,
+    /// Until a connection by TLS is encrypted.
+    pub handshake_timeout: Duration,
     /// Until a request's head is there, from the end of the one before: so also how long an idle connection is kept.
     pub head_timeout: Duration,
     /// Between two pieces of a body.
@@ -107,6 +109,7 @@ impl Default for HttpLimits {
             body_bytes: 32 * 1024 * 1024,
             bodies_bytes: 256 * 1024 * 1024,
             connections: 4096,
+            handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(75),
             idle_timeout: Duration::from_secs(20),
             body_timeout: Duration::from_secs(60),

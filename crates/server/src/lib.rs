@@ -12,6 +12,7 @@
 //! | [`finish`], [`sessions`] | the server's side of a runner's session |
 //! | [`loops`] | scheduler, promoter, rescuer, pruner: each a `run_once(now)` and a wait for the next deadline |
 //! | [`mod@serve`] | sockets, slow clients, and a stop that loses nothing |
+//! | [`tls`] | the certificate, and when it is read again |
 
 pub mod api;
 pub mod app;
@@ -22,6 +23,7 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod finish;
+mod handshake;
 pub mod ids;
 pub mod loops;
 pub mod metrics;
@@ -33,6 +35,7 @@ pub mod router;
 pub mod serve;
 pub mod sessions;
 mod stall;
+pub mod tls;
 pub mod tokens;
 pub mod upload;
 
@@ -41,3 +44,4 @@ pub use clock::Clock;
 pub use config::Config;
 pub use router::router;
 pub use serve::serve;
+pub use tls::{Tls, TlsError};

@@ -7,30 +7,38 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::handshake::shake;
 use crate::loops;
 use crate::router::router;
 use crate::stall::Stalling;
+use crate::tls::Tls;
 
 /// How long to wait when the system has no more sockets to give.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
-/// Serves until `shutdown` resolves, then stops in order: whoever waits is answered, no new connection is taken,
-/// requests are finished (up to the configured time), the loops end, the store is closed.
+/// Serves until `shutdown` resolves, by TLS if there is any, then stops in order: whoever waits is answered, no new
+/// connection is taken, requests are finished (up to the configured time), the loops end, the store is closed.
 ///
 /// After it returns, everything that was answered is kept.
-pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    app: Arc<App>,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut loops = loops::start(&app);
     let mut connections = JoinSet::new();
     let hang_up = CancellationToken::new();
     tokio::select! {
         () = shutdown => {}
-        never = accept(&listener, &app, &mut connections, &hang_up) => match never {},
+        never = accept(&listener, tls.as_ref(), &app, &mut connections, &hang_up) => match never {},
     }
     drop(listener);
     // First those who wait, as their connections are busy until they are answered; then everybody.
@@ -48,6 +56,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: impl Future<O
 
 async fn accept(
     listener: &TcpListener,
+    tls: Option<&Arc<Tls>>,
     app: &Arc<App>,
     connections: &mut JoinSet<()>,
     hang_up: &CancellationToken,
@@ -71,25 +80,49 @@ async fn accept(
             Some(_) = connections.join_next() => continue,
         };
         let (http, service, app, hang_up) = (http.clone(), service.clone(), app.clone(), hang_up.clone());
+        let tls = tls.cloned();
         connections.spawn(async move {
             app.metrics.connections.inc();
-            talk(&http, stream, service, &app, &hang_up).await;
+            meet(&http, stream, tls.as_deref(), service, &app, &hang_up).await;
             app.metrics.connections.dec();
             drop(permit);
         });
     }
 }
 
-async fn talk(
+/// One connection from its first byte to its last. It counts among the open ones all along, so that slow handshakes
+/// are as bounded as slow requests, and keep nobody else from being accepted.
+async fn meet(
     http: &http1::Builder,
     stream: TcpStream,
+    tls: Option<&Tls>,
     service: TowerToHyperService<axum::Router>,
     app: &App,
     hang_up: &CancellationToken,
 ) {
     // Answers are small and whole: there is nothing to gain from holding them back.
     let _ = stream.set_nodelay(true);
-    let stream = Stalling::new(stream, app.config.http.idle_timeout);
+    let limits = &app.config.http;
+    let Some(tls) = tls else {
+        return talk(http, Stalling::new(stream, limits.idle_timeout), service, hang_up).await;
+    };
+    let shaken = tokio::select! {
+        shaken = shake(stream, tls, limits.handshake_timeout, limits.idle_timeout) => shaken,
+        () = hang_up.cancelled() => return,
+    };
+    match shaken {
+        Ok(Some(stream)) => talk(http, stream, service, hang_up).await,
+        Ok(None) => {}
+        Err(e) => tracing::debug!(error = %e, "a handshake failed"),
+    }
+}
+
+async fn talk(
+    http: &http1::Builder,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    service: TowerToHyperService<axum::Router>,
+    hang_up: &CancellationToken,
+) {
     let connection = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {

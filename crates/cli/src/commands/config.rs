@@ -45,6 +45,7 @@ impl Config {
         rows.push(found("url", Some(&client.url), str::to_owned));
         rows.push(found("token", client.token.as_ref(), masked));
         rows.push(found("project_id", client.project_id.as_ref(), str::to_owned));
+        rows.push(found("ca", client.ca.as_ref(), str::to_owned));
         if output.json {
             let all: serde_json::Map<String, serde_json::Value> = rows
                 .into_iter()

@@ -1,5 +1,7 @@
 //! `windlass runner`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use windlass_client::Client;
 use windlass_client::config::{Choice, Config};
@@ -23,6 +25,10 @@ pub(crate) struct Runner {
     /// The runner's token; rather set IRON_TOKEN, which others on this machine cannot see
     #[arg(long)]
     token: Option<String>,
+
+    /// Certificates to believe beside those that the system trusts (PEM) [env: WINDLASS_CA]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
 
     #[command(flatten)]
     runner: RunnerFlags,
@@ -58,13 +64,15 @@ impl Runner {
         let layers = self.settings.layers(|name| std::env::var(name).ok(), &self.runner.more())?;
         let settings = Settings::new(&layers)?;
         logging::start(&settings)?;
-        let choice = Choice { token: self.token, url: self.server, ..Choice::default() };
-        let client = Config::load(&connection::sources(), &choice)?.client_without_project()?;
+        let choice = Choice { token: self.token, url: self.server, ca: self.ca, ..Choice::default() };
+        let config = Config::load(&connection::sources(), &choice)?;
+        let client = config.client_without_project()?;
+        let ca = connection::ca(&config)?;
         let open_files = open_files::raise().doing("raise the limit of open files")?;
         block_on(async {
             let stop = stop::on_signal()?;
             let url = client.url().to_owned();
-            let runner = start(&settings, client, open_files)?;
+            let runner = start(&settings, client, ca, open_files)?;
             let slots = settings.runner.slots;
             let ready = format!(
                 "windlass runner ready: {slots} slots for {url} (work in {})",
@@ -79,8 +87,14 @@ impl Runner {
     }
 }
 
-/// A runner that calls through `client`, and whose tasks have `open_files` as their soft limit of open files.
-pub(super) fn start(settings: &Settings, client: Client, open_files: u64) -> Result<Running, Failure> {
+/// A runner that calls through `client`; its tasks are told of the certificates in `ca`, and have `open_files` as their
+/// soft limit of open files.
+pub(super) fn start(
+    settings: &Settings,
+    client: Client,
+    ca: Option<String>,
+    open_files: u64,
+) -> Result<Running, Failure> {
     let own = &settings.runner;
     let mut spawner = SpawnerCommand::own().doing("find the windlass program")?;
     spawner.args.push(open_files.to_string());
@@ -98,6 +112,7 @@ pub(super) fn start(settings: &Settings, client: Client, open_files: u64) -> Res
         packages: PackageLimits { package_bytes: settings.unpacked_bytes, ..PackageLimits::default() },
         drain: own.drain_limit,
         api_url: own.api_url.clone(),
+        api_ca: ca,
         spawner,
     };
     Running::start(config, client).map_err(|e| {

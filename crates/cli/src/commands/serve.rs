@@ -1,5 +1,7 @@
 //! `windlass serve`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::failure::{Doing as _, Failure};
@@ -21,6 +23,14 @@ pub(super) struct ServerFlags {
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
 
+    /// Serve by https with this certificate and its chain (PEM); needs --tls-key
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+
+    /// The certificate's key (PEM)
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+
     #[command(flatten)]
     settings: SettingFlags,
 }
@@ -28,7 +38,12 @@ pub(super) struct ServerFlags {
 impl ServerFlags {
     /// The settings in effect, with `more` flags of the command (setting, value, name of the flag).
     pub(super) fn settings(&self, more: &[(&str, Option<String>, &str)]) -> Result<Settings, Failure> {
-        let mut flags = vec![("listen", self.listen.clone(), "--listen")];
+        let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
+        let mut flags = vec![
+            ("listen", self.listen.clone(), "--listen"),
+            ("tls.cert", path(&self.tls_cert), "--tls-cert"),
+            ("tls.key", path(&self.tls_key), "--tls-key"),
+        ];
         flags.extend(more.iter().cloned());
         let layers = self.settings.layers(|name| std::env::var(name).ok(), &flags)?;
         Ok(Settings::new(&layers)?)
@@ -48,8 +63,8 @@ impl Serve {
         block_on(async {
             let stop = stop::on_signal()?;
             let server = server::prepare(&settings).await?;
-            server::announce(&server.url, &settings.data)?;
-            windlass_server::serve(server.listener, server.app, stop.cancelled_owned()).await;
+            server::announce(&server.address.url(), &settings.data)?;
+            windlass_server::serve(server.listener, server.tls, server.app, stop.cancelled_owned()).await;
             Ok(0)
         })
     }

@@ -32,10 +32,11 @@ impl Up {
             let stop = stop::on_signal()?;
             let server = server::prepare(&settings).await?;
             let router = windlass_server::router(server.app.clone());
-            let transport = Arc::new(InProcess::new(router, server.url.clone()));
+            let transport = Arc::new(InProcess::new(router, server.address.url()));
             let (token, token_id) = runner_token::make(&server.app).await?;
-            let runner = super::runner::start(&settings, Client::new(transport, token, ""), open_files)?;
-            server::announce(&server.url, &settings.data)?;
+            let client = Client::new(transport, token, "");
+            let runner = super::runner::start(&settings, client, server.address.ca_text(), open_files)?;
+            server::announce(&server.address.url(), &settings.data)?;
             let app = server.app.clone();
             // The runner needs the server to report what still ends, so it stops first.
             let shutdown = async {
@@ -46,7 +47,7 @@ impl Up {
                     tracing::warn!("the runner's token is left behind until the next start: {failure}");
                 }
             };
-            windlass_server::serve(server.listener, server.app, shutdown).await;
+            windlass_server::serve(server.listener, server.tls, server.app, shutdown).await;
             Ok(0)
         })
     }

@@ -1,20 +1,20 @@
 //! The first project and token, and `DATA/iron.json`, where clients find them.
 
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use windlass_model::project::Scope;
 use windlass_model::wire::projects::IronJson;
 use windlass_server::App;
 
+use super::address::Address;
 use crate::failure::{Doing as _, Failure};
 
 /// What the project of the first start is called.
 const FIRST_PROJECT: &str = "default";
 
 /// Sees that `DATA/iron.json` has credentials that are good, made if need be, and the address as it is now.
-pub(crate) async fn ensure(app: &App, data: &Path, address: SocketAddr) -> Result<(), Failure> {
+pub(crate) async fn ensure(app: &App, data: &Path, address: &Address) -> Result<(), Failure> {
     let path = data.join("iron.json");
     let before = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<IronJson>(&text).ok());
     let good = before.as_ref().filter(|c| {
@@ -25,15 +25,15 @@ pub(crate) async fn ensure(app: &App, data: &Path, address: SocketAddr) -> Resul
         Some(c) => (c.token.clone(), c.project_id.clone()),
         None => make(app).await?,
     };
-    let host = reachable(address.ip()).to_string();
     let after = IronJson {
         token,
         project_id,
-        scheme: "http".to_owned(),
-        protocol: "http".to_owned(),
-        host,
-        port: address.port(),
+        scheme: address.scheme.to_owned(),
+        protocol: address.scheme.to_owned(),
+        host: address.host.clone(),
+        port: address.port,
         api_version: "2".to_owned(),
+        ca: address.ca_text(),
     };
     if before.as_ref() != Some(&after) {
         write(&path, &after).doing(format_args!("write {}", path.display()))?;
@@ -49,15 +49,6 @@ async fn make(app: &App) -> Result<(String, String), Failure> {
     let name = "made by the server for iron.json";
     let (token, _) = app.create_token(None, &[Scope::Admin], name, None).await.map_err(Failure::new)?;
     Ok((token, project.id.to_string()))
-}
-
-/// Where a client on this machine reaches whoever listens on `ip`.
-pub(crate) fn reachable(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(v4) if v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(v6) if v6.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    }
 }
 
 /// Replaces the file as a whole; nobody but its owner may read it, at no time.
@@ -89,6 +80,7 @@ mod tests {
             host: "127.0.0.1".to_owned(),
             port: 1,
             api_version: "2".to_owned(),
+            ca: None,
         };
         for port in [1, 2] {
             credentials.port = port;
@@ -98,12 +90,5 @@ mod tests {
             assert_eq!(read, credentials);
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn whoever_listens_everywhere_is_reached_on_loopback() {
-        assert_eq!(reachable("0.0.0.0".parse().unwrap()).to_string(), "127.0.0.1");
-        assert_eq!(reachable("::".parse().unwrap()).to_string(), "::1");
-        assert_eq!(reachable("10.0.0.1".parse().unwrap()).to_string(), "10.0.0.1");
     }
 }

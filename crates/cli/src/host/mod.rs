@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`server`] | from a data directory to a server that listens |
+//! | [`address`] | where clients reach it, and what they must believe |
 //! | [`credentials`] | the first project and token, and `iron.json` |
 //! | [`in_process`] | the runner's way to a server in the same process |
 //! | [`runner_token`] | what that runner may do, and for how long |
@@ -10,6 +11,7 @@
 //! | [`stop`] | signals |
 //! | [`logging`] | where logs go |
 
+pub(crate) mod address;
 pub(crate) mod credentials;
 pub(crate) mod in_process;
 pub(crate) mod logging;

@@ -1,18 +1,18 @@
 //! From a data directory to a server that listens.
 
-use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use windlass_server::config::{HttpLimits, PackageLimits};
-use windlass_server::{App, Clock, Config};
+use windlass_server::{App, Clock, Config, Tls, TlsError};
 use windlass_store::StoreError;
 use windlass_store::blob::Blobs;
 use windlass_store::sqlite::{Options, Sqlite};
 use windlass_store::types::Retention;
 
+use super::address::Address;
 use super::credentials;
 use crate::failure::{Doing as _, Failure};
 use crate::output::Output;
@@ -24,14 +24,19 @@ pub(crate) struct Prepared {
     pub(crate) app: Arc<App>,
     /// Its socket; whoever connects already waits.
     pub(crate) listener: TcpListener,
+    /// What it shows to those who connect, if they are to use TLS.
+    pub(crate) tls: Option<Arc<Tls>>,
     /// Where a client on this machine reaches it.
-    pub(crate) url: String,
+    pub(crate) address: Address,
 }
 
 /// Takes the address and the data directory, and makes what the first start makes.
 pub(crate) async fn prepare(settings: &Settings) -> Result<Prepared, Failure> {
+    let own = settings.tls.as_ref();
+    let tls = own.map(|own| Tls::open(&own.cert, &own.key)).transpose()?.map(Arc::new);
     let listener = bind(&settings.listen).await?;
-    let address = listener.local_addr()?;
+    let ca = own.and_then(|own| own.ca.clone());
+    let address = Address::of(listener.local_addr()?, tls.as_deref(), ca)?;
     make_private(&settings.data)
         .doing(format_args!("make the data directory {}", settings.data.display()))?;
     let store = Sqlite::open(&settings.data, Options::default())?;
@@ -60,9 +65,8 @@ pub(crate) async fn prepare(settings: &Settings) -> Result<Prepared, Failure> {
         ..Config::default()
     };
     let app = App::open(Arc::new(store), blobs, Clock::System, config).await?;
-    credentials::ensure(&app, &settings.data, address).await?;
-    let url = format!("http://{}", SocketAddr::new(credentials::reachable(address.ip()), address.port()));
-    Ok(Prepared { app, listener, url })
+    credentials::ensure(&app, &settings.data, &address).await?;
+    Ok(Prepared { app, listener, tls, address })
 }
 
 /// Makes the folder for its owner alone; one that is there is left as it is.
@@ -95,6 +99,27 @@ fn clear(folder: &Path) -> Result<(), Failure> {
         _ => {}
     }
     Ok(std::fs::create_dir_all(folder)?)
+}
+
+impl From<TlsError> for Failure {
+    fn from(error: TlsError) -> Self {
+        let fix = match &error {
+            TlsError::Unreadable { .. } => {
+                "name files that this user may read with --tls-cert and --tls-key, or leave both out and serve plain HTTP"
+            }
+            TlsError::Empty { .. } => {
+                "--tls-cert takes the certificate and what follows it in its chain, --tls-key its private key; \
+                 a key with a password is decrypted by `openssl pkey -in KEY -out PLAIN`"
+            }
+            TlsError::Mismatch { .. } => {
+                "name the key that the certificate was made with; the server's own certificate comes first in its file"
+            }
+            TlsError::Unusable { .. } => {
+                "`openssl x509 -in CERT -text` and `openssl pkey -in KEY` show what is there"
+            }
+        };
+        Failure::new(error).fix(fix)
+    }
 }
 
 impl From<StoreError> for Failure {

@@ -57,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     /// `HOST:PORT`.
     pub(crate) listen: String,
+    /// The server's certificate; none: it speaks plain HTTP.
+    pub(crate) tls: Option<TlsSettings>,
     /// A filter as `tracing-subscriber` reads it.
     pub(crate) log_level: String,
     /// How logs look.
@@ -85,6 +87,17 @@ pub(crate) struct Settings {
     pub(crate) heartbeat: Duration,
     /// The runner's own.
     pub(crate) runner: RunnerSettings,
+}
+
+/// The files of TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsSettings {
+    /// The certificate and its chain.
+    pub(crate) cert: PathBuf,
+    /// Its key.
+    pub(crate) key: PathBuf,
+    /// What clients need beside the certificates that the system trusts.
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// What a runner can be set to.
@@ -194,6 +207,7 @@ impl Settings {
         let lease_ttl = duration("lease.ttl")?;
         Ok(Self {
             listen: layers.read("listen", listen)?,
+            tls: tls(layers)?,
             log_level: text("log.level"),
             log_format: layers.read("log.format", |text| match text {
                 "text" => Ok(LogFormat::Text),
@@ -250,6 +264,22 @@ impl Settings {
             },
             data,
         })
+    }
+}
+
+fn tls(layers: &Layers) -> Result<Option<TlsSettings>, BadSetting> {
+    let path = |key| Some(PathBuf::from(layers.text(key).0)).filter(|p| !p.as_os_str().is_empty());
+    let without = |set: &str, lacking: &str, flag: &str| {
+        let (file, origin) = layers.text(set);
+        let problem =
+            format!("{origin}: {set} is {file}, but there is no {lacking}; TLS needs both: set {flag}");
+        Err(BadSetting { problem })
+    };
+    match (path("tls.cert"), path("tls.key")) {
+        (None, None) => Ok(None),
+        (Some(cert), Some(key)) => Ok(Some(TlsSettings { cert, key, ca: path("tls.ca") })),
+        (Some(_), None) => without("tls.cert", "tls.key", "--tls-key"),
+        (None, Some(_)) => without("tls.key", "tls.cert", "--tls-cert"),
     }
 }
 

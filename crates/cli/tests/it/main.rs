@@ -10,4 +10,5 @@ mod settings;
 mod start;
 mod stop;
 mod tasks;
+mod tls;
 mod windlass;

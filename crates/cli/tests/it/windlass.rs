@@ -79,7 +79,11 @@ impl Windlass {
 
     /// A fresh one with further flags, ready.
     pub(crate) fn start_with(flags: &[&str]) -> Self {
-        let home = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), flags)
+    }
+
+    /// One in a folder that holds what it needs, ready.
+    pub(crate) fn start_in(home: TempDir, flags: &[&str]) -> Self {
         let (child, url, ready_after) = launch(home.path(), flags);
         Self { child, home, url, ready_after }
     }

@@ -73,6 +73,8 @@ pub struct Choice {
     pub project_id: Option<String>,
     /// The server, such as `http://127.0.0.1:8080`.
     pub url: Option<String>,
+    /// A file of certificates to believe beside those that the system trusts.
+    pub ca: Option<PathBuf>,
 }
 
 /// Why no configuration could be made of what was found.
@@ -147,6 +149,9 @@ pub struct Config {
     /// The trace that this process is part of: the variable `TRACEPARENT`, which workers have and which their clients
     /// pass on.
     pub trace: Option<TraceParent>,
+    /// A PEM file of certificates to believe beside those that the system trusts, if there is one: of authorities, or
+    /// of the server itself.
+    pub ca: Option<Found>,
 }
 
 impl Config {
@@ -175,6 +180,7 @@ impl Config {
         }
         parts.take("token", choice.token.as_deref(), "--token");
         parts.take("project_id", choice.project_id.as_deref(), "--project-id");
+        parts.take("ca", choice.ca.as_deref().map(Path::to_string_lossy).as_deref(), "--ca");
         if let Some(url) = &choice.url {
             parts.take_url(url, "--url")?;
         }
@@ -217,7 +223,15 @@ impl Config {
     }
 
     fn transport(&self) -> Result<Arc<Http>, ConfigError> {
-        Http::new(&self.url.value).map(Arc::new).map_err(|e| invalid(&self.url.from, e.to_string()))
+        let url = &self.url;
+        let transport = match &self.ca {
+            Some(ca) if url.value.starts_with("https:") => {
+                Http::trusting(&url.value, Path::new(&ca.value))
+                    .map_err(|e| invalid(&ca.from, format!("ca: {e}")))?
+            }
+            _ => Http::new(&url.value).map_err(|e| invalid(&url.from, e.to_string()))?,
+        };
+        Ok(Arc::new(transport))
     }
 }
 
@@ -253,9 +267,9 @@ impl Files<'_> {
         };
         self.has_env |= own.is_some();
         for object in [Some(&top), own].into_iter().flatten() {
-            parts.take_object(object, &from)?;
+            parts.take_object(object, path)?;
             if let Some(Value::Object(worker)) = object.get("iron_worker") {
-                parts.take_object(worker, &from)?;
+                parts.take_object(worker, path)?;
             }
         }
         Ok(())
@@ -270,6 +284,7 @@ impl fmt::Debug for Choice {
             .field("env", &self.env)
             .field("project_id", &self.project_id)
             .field("url", &self.url)
+            .field("ca", &self.ca)
             .finish_non_exhaustive()
     }
 }
@@ -384,6 +399,29 @@ mod tests {
         world.var("WINDLASS_PORT", "many");
         let problem = world.load(&Choice::default()).unwrap_err().to_string();
         assert_eq!(problem, r#"WINDLASS_PORT: port: "many" is not a port number"#);
+    }
+
+    #[test]
+    fn a_file_of_certificates_is_found_from_where_it_is_named() {
+        let mut world = World::new();
+        let ca = |world: &World, choice| {
+            let found = world.load(&choice).unwrap().ca.unwrap().value;
+            found.replace(world.root.path().to_str().unwrap(), "")
+        };
+        world.file("here/iron.json", r#"{"token":"t","project_id":"p","ca":"ca.pem"}"#);
+        assert_eq!(ca(&world, Choice::default()), "/here/ca.pem");
+        world.file("here/iron.json", r#"{"token":"t","project_id":"p","ca":"/etc/ca.pem"}"#);
+        assert_eq!(ca(&world, Choice::default()), "/etc/ca.pem");
+        world.file("here/iron.json", r#"{"token":"t","project_id":"p","ca":""}"#);
+        world.var("WINDLASS_CA", "ca.pem");
+        assert_eq!(ca(&world, Choice::default()), "ca.pem");
+        let named = Choice { ca: Some("other.pem".into()), ..Choice::default() };
+        assert_eq!(ca(&world, named), "other.pem");
+        let plain = world.load(&Choice::default()).unwrap();
+        assert!(plain.client().is_ok(), "nobody needs certificates for plain HTTP");
+        world.var("WINDLASS_HOST", "h.example");
+        let problem = world.load(&Choice::default()).unwrap().client().unwrap_err().to_string();
+        assert!(problem.starts_with("WINDLASS_CA: ca: ca.pem cannot be read: "), "{problem}");
     }
 
     #[test]

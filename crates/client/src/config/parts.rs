@@ -1,6 +1,7 @@
 //! Values from many places become one token, one project and one address.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
@@ -13,7 +14,7 @@ pub(super) struct Parts {
 }
 
 /// Names in files, and in variables after their prefix in capitals. Python writes `protocol` for `scheme`.
-const NAMES: [(&str, &str); 8] = [
+const NAMES: [(&str, &str); 9] = [
     ("token", "token"),
     ("project_id", "project_id"),
     ("host", "host"),
@@ -22,6 +23,7 @@ const NAMES: [(&str, &str); 8] = [
     ("scheme", "scheme"),
     ("path_prefix", "path_prefix"),
     ("projectid", "project_id"),
+    ("ca", "ca"),
 ];
 
 impl Parts {
@@ -60,14 +62,26 @@ impl Parts {
         Ok(())
     }
 
-    pub(super) fn take_object(&mut self, object: &Map<String, Value>, from: &str) -> Result<(), ConfigError> {
+    /// What an object of the file `path` says.
+    pub(super) fn take_object(
+        &mut self,
+        object: &Map<String, Value>,
+        path: &Path,
+    ) -> Result<(), ConfigError> {
+        let from = &path.display().to_string();
         for name in ["cloud", "url"] {
             if let Some(url) = text(object, name, from)? {
                 self.take_url(&url, from)?;
             }
         }
         for (name, key) in NAMES {
-            self.take(key, text(object, name, from)?.as_deref(), from);
+            let mut value = text(object, name, from)?;
+            if name == "ca" {
+                // A file names another as seen from where it is.
+                value = value.filter(|ca| !ca.is_empty());
+                value = value.map(|ca| path.with_file_name(ca).to_string_lossy().into_owned());
+            }
+            self.take(key, value.as_deref(), from);
         }
         Ok(())
     }
@@ -103,6 +117,7 @@ impl Parts {
         Ok(Config {
             token: self.values.remove("token"),
             project_id: self.values.remove("project_id"),
+            ca: self.values.remove("ca"),
             url: Found { value: format!("{scheme}://{bracketed}:{port}{prefix}"), from },
             trace: None,
         })

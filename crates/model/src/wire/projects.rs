@@ -134,4 +134,7 @@ pub struct IronJson {
     pub port: u16,
     /// A string, as Go reads it.
     pub api_version: String,
+    /// File of the certificates that clients need beside those that the system trusts. Only our own client reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
 }

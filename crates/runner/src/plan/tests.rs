@@ -50,7 +50,7 @@ fn revision(launch: Launch, config: bool) -> RevisionSpec {
 }
 
 fn planned(task: &Assignment, revision: &RevisionSpec) -> Result<Plan, String> {
-    let api = ApiAddress { scheme: "http".to_owned(), host: "h".to_owned(), port: 80 };
+    let api = ApiAddress { scheme: "http".to_owned(), host: "h".to_owned(), port: 80, ca: None };
     let host_env = [("LANG".to_owned(), "C.UTF-8".to_owned()), ("HOME".to_owned(), "/root".to_owned())];
     let place = Place { task_dir: "/t", path: "/usr/bin:/bin", host_env: &host_env, api: &api };
     let files = Names(BTreeMap::from([("x", false), ("run", true), ("dir/y.sh", false)]));

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use windlass_server::{Config, serve};
+use tokio_rustls::TlsConnector;
+use windlass_server::{Config, Tls, serve};
 
 use crate::server::TestServer;
 
@@ -22,12 +24,16 @@ struct Live {
 
 impl Live {
     async fn start(config: Config) -> Self {
+        Self::start_with(config, None).await
+    }
+
+    async fn start_with(config: Config, tls: Option<Arc<Tls>>) -> Self {
         let server = TestServer::with(config).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let app = Arc::clone(&server.app);
-        let served = tokio::spawn(serve(listener, app, async {
+        let served = tokio::spawn(serve(listener, tls, app, async {
             let _ = stopped.await;
         }));
         Self { server, address, stop, served }
@@ -54,7 +60,7 @@ impl Live {
     }
 }
 
-async fn read_all(stream: &mut TcpStream) -> String {
+async fn read_all(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut answer = Vec::new();
     let read = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await;
     read.expect("the server closes the connection").unwrap();
@@ -267,6 +273,78 @@ async fn the_loops_run_while_the_server_does() {
     while live.server.get(&format!("schedules/{id}")).await.json()["status"] != "complete" {
         assert!(Instant::now() < deadline, "the scheduler was not woken");
         tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    live.stop().await;
+}
+
+/// A certificate for 127.0.0.1, and a client that believes it.
+fn certificate() -> (Arc<Tls>, TlsConnector) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    (Arc::new(Tls::open(cert, key).unwrap()), TlsConnector::from(Arc::new(config)))
+}
+
+#[tokio::test]
+async fn who_speaks_plain_http_to_tls_is_told_and_closed() {
+    let (tls, connector) = certificate();
+    let live = Live::start_with(Config::default(), Some(tls)).await;
+    let answer = live.exchange(&format!("{}\r\n", live.head("GET", "/version"))).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert!(body["msg"].as_str().unwrap().contains("https"), "{answer}");
+    let mut stream = connector.connect(live.address.ip().into(), live.connect().await).await.unwrap();
+    stream.write_all(b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert!(read_all(&mut stream).await.starts_with("HTTP/1.1 200 OK\r\n"));
+    live.stop().await;
+}
+
+#[tokio::test]
+async fn slow_handshakes_are_cut_off_and_keep_nobody_waiting() {
+    let mut config = Config::default();
+    config.http.handshake_timeout = Duration::from_millis(300);
+    let (tls, connector) = certificate();
+    let live = Live::start_with(config, Some(tls)).await;
+    let mut silent = live.connect().await;
+    let mut halting = live.connect().await;
+    halting.write_all(&[0x16, 3, 1]).await.unwrap();
+    let mut stream = connector.connect(live.address.ip().into(), live.connect().await).await.unwrap();
+    stream.write_all(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert!(stream.read(&mut [0; 100]).await.unwrap() > 0, "others are served meanwhile");
+    assert_eq!(read_all(&mut silent).await, "");
+    assert_eq!(read_all(&mut halting).await, "");
+    // One in the middle of it does not hold up a stop.
+    let _halting = live.connect().await;
+    live.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_by_tls_that_does_not_take_its_answer_is_cut_off() {
+    let mut config = Config::default();
+    config.http.idle_timeout = Duration::from_millis(100);
+    let (tls, connector) = certificate();
+    let live = Live::start_with(config, Some(tls)).await;
+    live.server.code("w", json!({})).await;
+    let payload = "x".repeat(250_000);
+    let tasks: Vec<_> = (0..60).map(|_| json!({ "code_name": "w", "payload": payload })).collect();
+    assert_eq!(live.server.post("tasks", json!({ "tasks": tasks })).await.status, 200);
+    let mut stream = connector.connect(live.address.ip().into(), live.connect().await).await.unwrap();
+    let head = live.head("GET", &live.server.path("tasks?per_page=60"));
+    stream.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+    let open = || live.server.app.metrics.connections.get();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while open() > 0 {
+        assert!(Instant::now() < deadline, "it is still connected");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     live.stop().await;
 }
