@@ -50,9 +50,7 @@ impl Doors {
 /// name cannot be led anywhere: there the task must be able to reach it itself.
 pub fn api_inside(api: &ApiAddress) -> ApiAddress {
     match door(api) {
-        Some(port) if api.scheme != "https" => {
-            ApiAddress { scheme: api.scheme.clone(), host: API.to_string(), port }
-        }
+        Some(port) if api.scheme != "https" => ApiAddress { host: API.to_string(), port, ..api.clone() },
         _ => api.clone(),
     }
 }
