@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -137,7 +138,9 @@ fn read_with<T>(
     shared: &Shared,
     read: impl Fn(&Connection, &View) -> rusqlite::Result<T>,
 ) -> Result<T> {
-    const TRIES: usize = 20;
+    /// Looks without a pause, then with one: on a busy machine the writer may not be let on for a while.
+    const AT_ONCE: usize = 20;
+    const TRIES: usize = 1_000;
     let mut tries = 0;
     loop {
         let view = shared.view();
@@ -146,7 +149,10 @@ fn read_with<T>(
             // A partition was dropped between the look at the view and the snapshot: the writer is about to say so.
             Err(error) if tries < TRIES && error.to_string().starts_with("no such table") => {
                 tries += 1;
-                std::thread::yield_now();
+                match tries < AT_ONCE {
+                    true => std::thread::yield_now(),
+                    false => std::thread::sleep(Duration::from_millis(1)),
+                }
             }
             Err(error) => return Err(store_error(&error)),
         }
