@@ -10,6 +10,7 @@
 //! | [`schedule`] | when a schedule fires |
 //! | [`limits`], [`isolation`], [`size`] | what an attempt may take, how far it is separated; sizes in words |
 //! | [`runner`] | what runners and servers say to each other |
+//! | [`usage`] | compute time, summed |
 //! | [`trace`] | the trace that a task belongs to |
 //! | [`wire`] | what clients and servers say to each other: the IronWorker API |
 
@@ -31,4 +32,5 @@ pub mod size;
 pub mod task;
 pub mod time;
 pub mod trace;
+pub mod usage;
 pub mod wire;

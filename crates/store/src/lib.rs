@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`store`] | `trait Store`, in the order of a task's life: the seam that every database fits |
 //! | [`types`] | what goes in and comes out of it |
+//! | [`usage`] | sums that outlive the tasks they are of |
 //! | [`signals`] | how those who wait learn that something happened |
 //! | [`blob`] | packages, long logs and results, by the hash of their content |
 //! | [`memory`] | the store as a plain in-memory model: the definition of what is right |
@@ -18,6 +19,7 @@ pub mod signals;
 pub mod sqlite;
 pub mod store;
 pub mod types;
+pub mod usage;
 
 pub use error::StoreError;
 pub use signals::Signals;

@@ -15,6 +15,7 @@ use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
 use windlass_model::task::{Attempt, NewTask, Stored, Task};
 use windlass_model::time::Timestamp;
+use windlass_model::usage::ComputeTime;
 use windlass_model::wire::Page;
 
 use crate::error::StoreError;
@@ -23,6 +24,7 @@ use crate::types::{
     Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogPart, Pruned,
     Pulse, Rescued, Retention, TaskQuery,
 };
+use crate::usage::{Rollup, UsageBy, UsageOf};
 
 /// What a store answers.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -233,6 +235,26 @@ pub trait Store: Send + Sync + 'static {
     /// Tasks of the package that ended from the minute of `from` to the minute of `to`, by final status.
     async fn ended_between(&self, code: CodeId, from: Timestamp, to: Timestamp) -> Result<Counts>;
 
+    /// What ended in the minutes from that of `from` to that of `to`, of the package or of all packages of the project;
+    /// ascending. Minutes in which nothing ended are left out.
+    async fn minutes(
+        &self,
+        project: ProjectId,
+        code: Option<CodeId>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<(Timestamp, Rollup)>>;
+
+    /// What attempts of the project used that ended on the days from that of `from` to that of `to`, in UTC; ascending.
+    /// Exact, and independent of how long tasks are kept. A sum by schedule is of the tasks that it made.
+    async fn usage(
+        &self,
+        project: ProjectId,
+        from: Timestamp,
+        to: Timestamp,
+        by: UsageBy,
+    ) -> Result<Vec<(UsageOf, ComputeTime)>>;
+
     /// How many claimable tasks of its cluster would be claimed before this one, counted up to `limit`; `None` unless
     /// the task itself is claimable.
     async fn ahead_of(&self, task: TaskId, limit: usize) -> Result<Option<usize>>;
@@ -242,8 +264,8 @@ pub trait Store: Send + Sync + 'static {
 
     // Upkeep.
 
-    /// Drops partitions that are older than the retention and hold no task that has not ended, and runner sessions
-    /// that have been over for longer.
+    /// Drops partitions that are older than the retention and hold no task that has not ended, runner sessions that have
+    /// been over for longer, and sums of minutes and days before.
     async fn prune(&self, retention: Retention, now: Timestamp) -> Result<Pruned>;
 
     /// Whether the store can be written to right now.

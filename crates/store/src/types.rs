@@ -271,12 +271,16 @@ pub struct Retention {
     pub runners: Duration,
     /// Keys of [`Store::enqueue_once`](crate::Store::enqueue_once).
     pub keys: Duration,
+    /// Sums by the minute.
+    pub usage_minutes: Duration,
+    /// Sums by the day.
+    pub usage_days: Duration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         const DAY: Duration = Duration::from_secs(86_400);
-        Self { tasks: DAY * 30, runners: DAY, keys: DAY }
+        Self { tasks: DAY * 30, runners: DAY, keys: DAY, usage_minutes: DAY * 30, usage_days: DAY * 400 }
     }
 }
 

@@ -57,7 +57,12 @@ pub(crate) async fn prepare(settings: &Settings) -> Result<Prepared, Failure> {
             stop_timeout: settings.stop_limit,
             ..HttpLimits::default()
         },
-        retention: Retention { tasks: settings.retention, ..Retention::default() },
+        retention: Retention {
+            tasks: settings.retention,
+            usage_minutes: settings.usage_minutes,
+            usage_days: settings.usage_days,
+            ..Retention::default()
+        },
         lease_ttl: settings.lease_ttl,
         heartbeat_every: settings.heartbeat,
         result_bytes: settings.result_bytes,

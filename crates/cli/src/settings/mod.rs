@@ -69,6 +69,10 @@ pub(crate) struct Settings {
     pub(crate) result_bytes: usize,
     /// How long ended tasks are kept.
     pub(crate) retention: Duration,
+    /// How long sums by the minute are kept.
+    pub(crate) usage_minutes: Duration,
+    /// How long sums by the day are kept.
+    pub(crate) usage_days: Duration,
     /// Largest zip.
     pub(crate) zip_bytes: u64,
     /// Largest content of a zip.
@@ -225,6 +229,8 @@ impl Settings {
             },
             result_bytes: memory("tasks.result")?,
             retention: duration("tasks.retention")?,
+            usage_minutes: duration("usage.minutes")?,
+            usage_days: duration("usage.days")?,
             zip_bytes: size("packages.size")?,
             unpacked_bytes: size("packages.unpacked")?,
             entries: layers.read("packages.entries", |text| match text.parse::<usize>() {

@@ -14,6 +14,7 @@ use super::world::{CLUSTERS, Ids};
 use crate::memory::Memory;
 use crate::store::{Result, Store};
 use crate::types::{Statuses, TaskQuery};
+use crate::usage::UsageBy;
 
 /// Which fence of the database is which of the model.
 #[derive(Default)]
@@ -77,6 +78,7 @@ pub(super) async fn everything(
             equal(stringify!($method), model.$method($($arg),*).await, subject.$method($($arg),*).await)
         };
     }
+    let later = now + Duration::from_secs(100_000_000);
     both!(projects());
     both!(tokens());
     both!(runners());
@@ -95,7 +97,7 @@ pub(super) async fn everything(
             both!(revision(*code, rev));
         }
         both!(ended_between(*code, now - Duration::from_secs(600), now));
-        both!(ended_between(*code, Timestamp::default(), now + Duration::from_secs(100_000_000)));
+        both!(ended_between(*code, Timestamp::default(), later));
     }
     for schedule in &ids.schedules {
         both!(schedule(*schedule));
@@ -109,6 +111,12 @@ pub(super) async fn everything(
         for name in ["code-0", "code-1", "code-2", "other"] {
             both!(code_named(*project, name));
         }
+        for by in [UsageBy::Code, UsageBy::Schedule, UsageBy::Day] {
+            both!(usage(*project, Timestamp::default(), later, by));
+            both!(usage(*project, now - Duration::from_secs(86_400), now, by));
+        }
+        both!(minutes(*project, None, Timestamp::default(), later));
+        both!(minutes(*project, ids.codes.first().copied(), now - Duration::from_secs(600), now));
         for query in queries(&TaskQuery::of(*project, 1_000), ids, now) {
             both!(tasks(&query));
         }

@@ -197,8 +197,13 @@ impl<'a> World<'a> {
             Step::Fire(twice) => self.fire(*twice).await,
             Step::Prune(days) => {
                 let tasks = Duration::from_secs(86_400) * u32::from(*days);
-                let retention =
-                    Retention { tasks, runners: Duration::from_secs(3_600), keys: Duration::from_secs(600) };
+                let retention = Retention {
+                    tasks,
+                    runners: Duration::from_secs(3_600),
+                    keys: Duration::from_secs(600),
+                    usage_minutes: Duration::from_secs(7_200) * u32::from(*days),
+                    usage_days: Duration::from_secs(86_400) * u32::from(*days),
+                };
                 both!(self.prune(retention, self.now));
             }
             Step::Reopen => self.subject.reopen().await,
@@ -356,7 +361,7 @@ impl<'a> World<'a> {
                 outcome,
                 msg: if *with_output { "said".to_owned() } else { String::new() },
                 usage: with_output.then_some(Usage {
-                    wall_ms: 5,
+                    wall_ms: u64::from(*at) * 5,
                     user_us: 6,
                     system_us: 7,
                     peak_memory_bytes: 8,

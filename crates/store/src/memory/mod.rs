@@ -5,6 +5,7 @@
 
 mod seam;
 mod state;
+mod usage;
 
 pub use seam::Memory;
 pub use state::State;

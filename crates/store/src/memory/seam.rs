@@ -11,6 +11,7 @@ use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
 use windlass_model::task::{Attempt, NewTask, Stored, Task};
 use windlass_model::time::Timestamp;
+use windlass_model::usage::ComputeTime;
 use windlass_model::wire::Page;
 
 use super::State;
@@ -20,6 +21,7 @@ use crate::types::{
     Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogPart, Pruned,
     Pulse, Rescued, Retention, TaskQuery,
 };
+use crate::usage::{Rollup, UsageBy, UsageOf};
 
 /// The model as a [`Store`]. It forgets everything when it is dropped.
 #[derive(Debug, Default)]
@@ -230,6 +232,26 @@ impl Store for Memory {
 
     async fn ended_between(&self, code: CodeId, from: Timestamp, to: Timestamp) -> Result<Counts> {
         Ok(self.state.lock().ended_between(code, from, to))
+    }
+
+    async fn minutes(
+        &self,
+        project: ProjectId,
+        code: Option<CodeId>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<(Timestamp, Rollup)>> {
+        Ok(self.state.lock().minutes(project, code, from, to))
+    }
+
+    async fn usage(
+        &self,
+        project: ProjectId,
+        from: Timestamp,
+        to: Timestamp,
+        by: UsageBy,
+    ) -> Result<Vec<(UsageOf, ComputeTime)>> {
+        Ok(self.state.lock().usage(project, from, to, by))
     }
 
     async fn ahead_of(&self, task: TaskId, limit: usize) -> Result<Option<usize>> {

@@ -13,8 +13,10 @@ use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::{Schedule, ScheduleStatus};
 use windlass_model::task::{Attempt, NewTask, Status, Stored, Task, TaskState};
 use windlass_model::time::Timestamp;
+use windlass_model::usage::ComputeTime;
 use windlass_model::wire::Page;
 
+use super::usage::Sums;
 use crate::error::StoreError;
 use crate::signals::Signals;
 use crate::store::Result;
@@ -22,6 +24,7 @@ use crate::types::{
     Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogBody, LogPart,
     Partition, Pruned, Pulse, Rescued, Retention, TaskQuery,
 };
+use crate::usage::{Rollup, UsageBy, UsageOf};
 
 /// Where a task's key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,13 +71,9 @@ pub struct State {
     tasks: BTreeMap<Seq, Row>,
     schedules: BTreeMap<ScheduleId, Schedule>,
     sessions: BTreeMap<RunnerId, Session>,
-    ended: BTreeMap<(CodeId, i64), Counts>,
+    sums: Sums,
     fences: SeqClock,
     keys: BTreeMap<(ProjectId, String), (Timestamp, Vec<TaskId>)>,
-}
-
-fn minute(at: Timestamp) -> i64 {
-    at.as_millis().div_euclid(60_000)
 }
 
 impl State {
@@ -347,6 +346,7 @@ impl State {
         let Some(row) = self.tasks.get_mut(&seq).filter(|r| r.is_current(finish.held)) else {
             return Finished::LeaseLost;
         };
+        self.sums.attempt_ended(&row.task, finish.usage, now);
         row.chunks.clear();
         row.result = finish.result.or(row.result.take());
         let verdict = finish.verdict.unless_cancelled(row.task.state.cancel_requested);
@@ -415,7 +415,7 @@ impl State {
         state.error_class = error_class;
         state.ended_at = Some(now);
         state.updated_at = now;
-        self.ended.entry((row.task.new.code, minute(now))).or_default().add(status, 1);
+        self.sums.task_ended(row.task.new.code, status, now);
         signals.task_changed(row.task.new.id);
     }
 
@@ -550,6 +550,7 @@ impl State {
     ) {
         let Some(row) = self.tasks.get_mut(&seq) else { return };
         let Place::Running(fence) = row.place else { return };
+        self.sums.attempt_ended(&row.task, None, now);
         let chunks: Vec<LogChunk> = std::mem::take(&mut row.chunks).into_values().collect();
         let log_size_bytes = log::size_bytes(&chunks);
         row.task.state.log_size_bytes = log_size_bytes;
@@ -717,15 +718,32 @@ impl State {
     }
 
     pub(super) fn ended_between(&self, code: CodeId, from: Timestamp, to: Timestamp) -> Counts {
-        let mut sum = Counts::default();
-        if minute(from) <= minute(to) {
-            for counts in self.ended.range((code, minute(from))..=(code, minute(to))).map(|(_, c)| c) {
-                for status in Status::ALL {
-                    sum.add(status, counts.get(status));
-                }
-            }
-        }
-        sum
+        self.sums.ended_between(code, from, to)
+    }
+
+    pub(super) fn minutes(
+        &self,
+        project: ProjectId,
+        code: Option<CodeId>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Vec<(Timestamp, Rollup)> {
+        let is_wanted = |id| code.is_none_or(|code| code == id) && self.is_of(id, project);
+        self.sums.minutes(is_wanted, from, to)
+    }
+
+    pub(super) fn usage(
+        &self,
+        project: ProjectId,
+        from: Timestamp,
+        to: Timestamp,
+        by: UsageBy,
+    ) -> Vec<(UsageOf, ComputeTime)> {
+        self.sums.usage(|id| self.is_of(id, project), from, to, by)
+    }
+
+    fn is_of(&self, code: CodeId, project: ProjectId) -> bool {
+        self.codes.get(&code).is_some_and(|code| code.project == project)
     }
 
     pub(super) fn ahead_of(&self, task: TaskId, limit: usize) -> Option<usize> {
@@ -752,7 +770,7 @@ impl State {
         let is_old = |p: Partition| p.next().first() <= Seq::at(now - retention.tasks);
         let before = self.tasks.len();
         self.tasks.retain(|seq, _| !is_old(partition(seq)) || live.contains(&partition(seq)));
-        self.ended.retain(|(_, m), _| *m >= minute(now - retention.tasks));
+        self.sums.prune(retention, now);
         self.sessions.retain(|_, s| s.record.gone_at.is_none_or(|gone| gone + retention.runners > now));
         self.keys.retain(|_, (at, _)| *at + retention.keys > now);
         let kept: BTreeSet<Partition> = self.tasks.keys().map(partition).collect();

@@ -1,5 +1,6 @@
 //! Whether a database is whole: everything that must hold between its tables, read from outside.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use super::rows::status_number;
 use super::{partition, schema};
 use crate::error::StoreError;
 use windlass_model::task::Status;
+use windlass_model::usage::ComputeTime;
 
 /// What does not hold in the database in `dir`, in words; empty if it is whole. Reads all of it, so it may take minutes;
 /// the store may be open meanwhile.
@@ -21,6 +23,7 @@ pub fn audit(dir: &Path) -> Result<Vec<String>, StoreError> {
         integrity(&conn, &mut problems)?;
         places(&conn, &mut problems)?;
         counters(&conn, &mut problems)?;
+        sums(&conn, &mut problems)?;
         Ok(problems)
     };
     check().map_err(|e| store_error(&e))
@@ -107,5 +110,40 @@ fn counters(conn: &Connection, problems: &mut Vec<String>) -> rusqlite::Result<(
             format!("the counter of lane {lane}, status {status} is off by {}", -n)
         }),
     );
+    Ok(())
+}
+
+/// Sums of days are of every attempt that is still there, and of no other unless tasks were dropped since.
+fn sums(conn: &Connection, problems: &mut Vec<String>) -> rusqlite::Result<()> {
+    let mut sums: BTreeMap<(usize, i64), ComputeTime> = BTreeMap::new();
+    for partition in partition::load(conn)?.keys() {
+        let sql = include_str!("sql/usage_of_partition.sql").replace("{day}", &partition.0.to_string());
+        let mut rows = conn.prepare(&sql)?;
+        let rows =
+            rows.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), super::usage::compute_time(row, 2)?)))?;
+        for row in rows {
+            let (key, used) = row?;
+            sums.entry(key).or_default().add(&used);
+        }
+    }
+    let mut kept = conn.prepare("SELECT code, day, attempts, wall_ms, cpu_us, peak FROM usage_day")?;
+    let kept =
+        kept.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), super::usage::compute_time(row, 2)?)))?;
+    for row in kept {
+        let ((code, day), kept) = row?;
+        let there = sums.remove(&(code, day)).unwrap_or_default();
+        let is_whole = match kept.attempts.cmp(&there.attempts) {
+            Ordering::Less => false,
+            Ordering::Equal => kept == there,
+            Ordering::Greater => {
+                kept.wall_ms >= there.wall_ms
+                    && kept.cpu_us >= there.cpu_us
+                    && kept.peak_memory_bytes >= there.peak_memory_bytes
+            }
+        };
+        if !is_whole {
+            problems.push(format!("the sums of code {code}, day {day} are {kept:?}, its attempts {there:?}"));
+        }
+    }
     Ok(())
 }

@@ -79,6 +79,12 @@ impl Catalog {
         &self.packages
     }
 
+    /// Packages of the project with their numbers, also deleted ones.
+    pub(super) fn packages_of(&self, project: ProjectId) -> impl Iterator<Item = (usize, CodeId)> {
+        let all = self.packages.iter().enumerate();
+        all.filter(move |(_, code)| code.project == project).map(|(number, code)| (number, code.id))
+    }
+
     pub(super) fn lanes(&self) -> &[Lane] {
         &self.lanes
     }

@@ -9,6 +9,7 @@
 //! | `lock`, `schema`, `partition` | the data directory, the tables, the tables of one day |
 //! | `writer`, `work` | the thread that writes; what an operation works with inside a group |
 //! | `ops` | what the writer does, by kind |
+//! | `usage` | sums of what ended |
 //! | `state`, `catalog`, `counters`, [`window`] | what the writer knows without asking |
 //! | `reader`, `reads` | connections that read; what they read |
 //! | `rows` | between rows and the model |
@@ -28,6 +29,7 @@ mod rows;
 mod schema;
 mod seam;
 mod state;
+mod usage;
 pub mod window;
 mod work;
 mod writer;

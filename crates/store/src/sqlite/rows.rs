@@ -158,7 +158,7 @@ pub(super) fn int(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-fn uint(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
+pub(super) fn uint(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0))
 }
 
@@ -243,6 +243,8 @@ pub(super) struct Run {
     pub(super) prank: u8,
     pub(super) fence: Fence,
     pub(super) policy: RetryPolicy,
+    /// The schedule that made the task.
+    pub(super) schedule: Option<ScheduleId>,
     /// Whether there may be rows in `chunk`.
     pub(super) has_chunks: bool,
     pub(super) state: TaskState,
@@ -285,6 +287,7 @@ pub(super) fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         prank: row.get(15)?,
         fence: Fence(row.get(12)?),
         policy: RetryPolicy { retries: row.get(16)?, delay_ms: uint(row, 17)? },
+        schedule: id_at(row, 18)?.map(ScheduleId),
         has_chunks: true,
         state,
     })

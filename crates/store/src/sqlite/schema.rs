@@ -14,8 +14,12 @@ use crate::error::StoreError;
 
 /// Each is applied once, in order; `user_version` counts those that are. One that names `{day}` is applied to every
 /// partition that is there; those that are made later have it from the start. Never changed once released.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/0001_tables.sql"), include_str!("migrations/0002_trace.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("migrations/0001_tables.sql"),
+    include_str!("migrations/0002_trace.sql"),
+    include_str!("migrations/0003_usage.sql"),
+    include_str!("migrations/0004_usage_so_far.sql"),
+];
 
 const PAGE_BYTES: u64 = 8192;
 
@@ -107,20 +111,47 @@ fn migrate(conn: &Connection, dir: &Path) -> Result<(), StoreError> {
 mod tests {
     use super::*;
 
+    /// A database of the first version, with one task that took two attempts.
+    const OLD: &str = "
+        INSERT INTO lane(id, code, cluster) VALUES (0, 3, 'default');
+        INSERT INTO ended(code, minute, status, n) VALUES (3, 9, 3, 1), (3, 9, 4, 2), (3, 10, 6, 1);
+        CREATE TABLE task_d7(seq INTEGER PRIMARY KEY, lane INT, schedule BLOB, payload BLOB);
+        CREATE TABLE done_d7(seq INTEGER PRIMARY KEY, lane INT, ended INT, outcome, wall INT, user INT, system INT,
+          peak INT);
+        CREATE TABLE attempt_d7(seq INT, n INT, ended INT, outcome, wall INT, user INT, system INT, peak INT);
+        INSERT INTO task_d7(seq, lane, schedule) VALUES (1, 0, x'0102'), (2, 0, NULL);
+        INSERT INTO attempt_d7 VALUES (1, 1, 8 * 86400000, 1, NULL, NULL, NULL, NULL);
+        INSERT INTO done_d7 VALUES (1, 0, 8 * 86400000 + 5, 0, 10, 1000, 2000, 77),
+          (2, 0, 8 * 86400000 + 6, NULL, NULL, NULL, NULL, NULL);
+        PRAGMA user_version=1";
+
     #[test]
-    fn partitions_that_are_there_are_migrated_like_the_rest() {
+    fn what_is_there_is_migrated_with_its_partitions() {
         let dir = tempfile::tempdir().unwrap();
         let old = Connection::open(path(dir.path())).unwrap();
         old.execute_batch(MIGRATIONS[0]).unwrap();
-        old.execute_batch(
-            "CREATE TABLE task_d7(seq INTEGER PRIMARY KEY, payload BLOB); PRAGMA user_version=1",
-        )
-        .unwrap();
+        old.execute_batch(OLD).unwrap();
         drop(old);
         let new = open_writer(dir.path(), &Options::default()).unwrap();
-        let traces = "SELECT count(trace) FROM task_d7";
-        assert_eq!(new.query_row(traces, [], |row| row.get::<_, i64>(0)), Ok(0));
-        let version = new.query_row("PRAGMA user_version", [], |row| row.get::<_, usize>(0));
-        assert_eq!(version, Ok(MIGRATIONS.len()));
+        let rows = |sql: &str| {
+            let mut rows = new.prepare(sql).unwrap();
+            let columns = rows.column_count();
+            let row = |row: &rusqlite::Row<'_>| (0..columns).map(|at| row.get::<_, i64>(at)).collect();
+            rows.query_map([], row).unwrap().collect::<rusqlite::Result<Vec<Vec<i64>>>>().unwrap()
+        };
+        assert_eq!(rows("SELECT count(trace) FROM task_d7"), [[0]]);
+        assert_eq!(
+            rows("SELECT code, day, attempts, wall_ms, cpu_us, peak FROM usage_day"),
+            [[3, 8, 2, 10, 3000, 77]]
+        );
+        assert_eq!(
+            rows("SELECT code, day, attempts FROM usage_schedule WHERE schedule = x'0102'"),
+            [[3, 8, 2]]
+        );
+        assert_eq!(
+            rows("SELECT minute, complete, error, timeout, cancelled, killed FROM usage_minute"),
+            [[9, 1, 2, 0, 0, 0], [10, 0, 0, 0, 1, 0]]
+        );
+        assert_eq!(rows("PRAGMA user_version"), [[MIGRATIONS.len() as i64]]);
     }
 }

@@ -17,6 +17,7 @@ use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
 use windlass_model::task::{Attempt, NewTask, Status, Stored, Task};
 use windlass_model::time::Timestamp;
+use windlass_model::usage::ComputeTime;
 use windlass_model::wire::Page;
 
 use super::fault::store_error;
@@ -34,6 +35,7 @@ use crate::types::{
     Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogPart, Partition,
     Pruned, Pulse, Rescued, Retention, TaskQuery,
 };
+use crate::usage::{Rollup, UsageBy, UsageOf};
 
 /// How a database is opened.
 #[derive(Clone, Copy, Debug)]
@@ -424,7 +426,33 @@ impl Store for Sqlite {
 
     async fn ended_between(&self, code: CodeId, from: Timestamp, to: Timestamp) -> Result<Counts> {
         let Some(package) = self.package(code) else { return Ok(Counts::default()) };
-        self.read(|conn, _| reads::queue::ended_between(conn, package, from, to))
+        self.read(|conn, _| reads::usage::ended_between(conn, package, from, to))
+    }
+
+    async fn minutes(
+        &self,
+        project: ProjectId,
+        code: Option<CodeId>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<(Timestamp, Rollup)>> {
+        self.read_at_length(move |conn, view| {
+            let packages =
+                view.catalog.packages_of(project).filter(|(_, id)| code.is_none_or(|code| code == *id));
+            let packages: Vec<usize> = packages.map(|(number, _)| number).collect();
+            reads::usage::minutes(conn, &packages, from, to)
+        })
+        .await
+    }
+
+    async fn usage(
+        &self,
+        project: ProjectId,
+        from: Timestamp,
+        to: Timestamp,
+        by: UsageBy,
+    ) -> Result<Vec<(UsageOf, ComputeTime)>> {
+        self.read_at_length(move |conn, view| reads::usage::usage(conn, view, project, from, to, by)).await
     }
 
     async fn ahead_of(&self, task: TaskId, limit: usize) -> Result<Option<usize>> {

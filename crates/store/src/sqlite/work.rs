@@ -1,10 +1,10 @@
 //! What an operation works with inside a group: statements, the writer's memory, and what is to be told after commit.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{CachedStatement, Connection, params};
+use windlass_model::exit::Usage;
 use windlass_model::id::{Seq, TaskId};
 use windlass_model::lease::Fence;
 use windlass_model::runner::Held;
@@ -15,6 +15,7 @@ use super::counters::Deltas;
 use super::partition::{self, Tables};
 use super::rows::{Run, int, status_number};
 use super::state::{Shared, State};
+use super::usage;
 use crate::error::StoreError;
 use crate::signals::Signals;
 use crate::types::Partition;
@@ -53,7 +54,7 @@ pub(super) enum Durability {
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     counts: Deltas,
-    ended: HashMap<(usize, i64, u8), i64>,
+    usage: usage::Deltas,
     running: Vec<(i64, Option<Arc<Run>>)>,
     view_changed: bool,
     ready: Vec<Arc<str>>,
@@ -163,11 +164,9 @@ impl<'a> Work<'a> {
                 add.execute(params![lane, status, n])?;
             }
         }
-        if !self.effects.ended.is_empty() {
-            let mut add = self.write(include_str!("sql/add_ended.sql"))?;
-            for (&(package, minute, status), n) in &self.effects.ended {
-                add.execute(params![package, minute, status, n])?;
-            }
+        if !self.effects.usage.is_empty() {
+            self.begin()?;
+            self.effects.usage.write(self.conn)?;
         }
         if self.has_begun {
             self.conn.prepare_cached("COMMIT")?.execute([])?;
@@ -229,9 +228,13 @@ impl<'a> Work<'a> {
     }
 
     /// A task of the package ended.
-    pub(super) fn ended(&mut self, package: usize, status: Status, now: Timestamp) {
-        let key = (package, minute(now), status_number(status));
-        *self.effects.ended.entry(key).or_default() += 1;
+    pub(super) fn task_ended(&mut self, package: usize, status: Status, now: Timestamp) {
+        self.effects.usage.task_ended(package, status, now);
+    }
+
+    /// An attempt, of the package, ended.
+    pub(super) fn attempt_ended(&mut self, package: usize, run: &Run, usage: Option<Usage>, now: Timestamp) {
+        self.effects.usage.attempt_ended(package, run, usage, now);
     }
 
     /// The task is running like this, in memory.
@@ -315,9 +318,4 @@ impl<'a> Work<'a> {
     pub(super) fn signal_deadline(&mut self) {
         self.effects.deadlines = true;
     }
-}
-
-/// The minute that sums of ends are kept for.
-pub(super) fn minute(at: Timestamp) -> i64 {
-    at.as_millis().div_euclid(60_000)
 }

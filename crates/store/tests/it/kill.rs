@@ -12,9 +12,11 @@ use windlass_model::id::TaskId;
 use windlass_model::log::{LogChunk, Stream};
 use windlass_model::runner::{AttemptLog, Held};
 use windlass_model::task::Status;
+use windlass_model::usage::ComputeTime;
 use windlass_store::Store;
 use windlass_store::sqlite::{Options, Sqlite, audit};
-use windlass_store::types::Finished;
+use windlass_store::types::{Finished, TaskQuery};
+use windlass_store::usage::UsageBy;
 
 use crate::world::{World, dir_of_child, ending, now, spawn, success};
 
@@ -36,6 +38,7 @@ fn nothing_that_was_acknowledged_is_missing_after_kill_9() {
     }
     // What a round left, the rounds after it have left alone.
     check(dir.path(), &told, rounds);
+    sums_are_of_every_attempt(dir.path());
     assert!(told.queued.len() > 100 && told.ended.len() > 100, "the process did not get far");
 }
 
@@ -114,6 +117,30 @@ fn check(dir: &Path, told: &Told, round: u64) {
         store.close().await;
     });
     assert_eq!(audit(dir).unwrap(), Vec::<String>::new(), "round {round}");
+}
+
+/// Nothing is dropped here, so the sums must be exact.
+fn sums_are_of_every_attempt(dir: &Path) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let store = Sqlite::open(dir, Options::default()).unwrap();
+        let project = store.projects().await.unwrap()[0].id;
+        let (mut attempts, mut ended) = (0, 0);
+        for task in store.tasks(&TaskQuery::of(project, usize::MAX >> 1)).await.unwrap() {
+            attempts += store.attempts(task.new.id).await.unwrap().len() as u64;
+            ended += u64::from(task.state.status.is_final());
+        }
+        let (from, to) = (now() - Duration::from_secs(86_400), now());
+        let mut sum = ComputeTime::default();
+        for (_, used) in store.usage(project, from, to, UsageBy::Day).await.unwrap() {
+            sum.add(&used);
+        }
+        assert_eq!(sum.attempts, attempts);
+        let minutes = store.minutes(project, None, from, to).await.unwrap();
+        assert_eq!(minutes.iter().map(|(_, rollup)| rollup.ended.total()).sum::<u64>(), ended);
+        assert_eq!(minutes.iter().map(|(_, rollup)| rollup.compute.attempts).sum::<u64>(), attempts);
+        store.close().await;
+    });
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use windlass_model::code::{BlobRef, Upload};
-use windlass_model::exit::{Exit, Outcome, Verdict};
+use windlass_model::exit::{Exit, Outcome, Usage, Verdict};
 use windlass_model::id::{CodeId, ProjectId, RevisionId, RunnerId, SeqClock, TaskId};
 use windlass_model::lease::Fence;
 use windlass_model::project::Project;
@@ -141,7 +141,7 @@ pub(crate) fn ending(task: TaskId, fence: Fence, exit: Exit, verdict: Verdict) -
         held: Held { task, fence },
         outcome: Outcome::Exited(exit),
         msg: String::new(),
-        usage: None,
+        usage: Some(Usage { wall_ms: 7, user_us: 2, system_us: 1, peak_memory_bytes: 1 << 20 }),
         isolation: None,
         verdict,
         log: None,

@@ -111,6 +111,7 @@ fn take(
         key.prank,
         task.new.retry.retries,
         int(task.new.retry.delay_ms),
+        task.new.schedule.map(|id| IdBytes(id.0)),
     ])?;
     work.count(lane, Some(Status::Queued), Some(Status::Running));
     let attempt = state.attempts;
@@ -120,6 +121,7 @@ fn take(
         prank: key.prank,
         fence,
         policy: task.new.retry,
+        schedule: task.new.schedule,
         has_chunks: false,
         state,
     });

@@ -65,6 +65,7 @@ pub(super) fn end_attempt(
     work.count(run.lane, Some(Status::Running), Some(after));
     work.signal_task(run.task);
     let package = work.state.view.catalog.lanes()[run.lane].package;
+    work.attempt_ended(package, run, ended.usage, now);
     if work.state.windows.stopped(package) {
         work.signal_package(package);
     }
@@ -113,7 +114,7 @@ pub(super) fn finish_task(
         last.and_then(|(_, ended)| ended.log).map(StoredValue),
     ])?;
     let package = work.state.view.catalog.lanes()[lane].package;
-    work.ended(package, status, now);
+    work.task_ended(package, status, now);
     Ok(())
 }
 

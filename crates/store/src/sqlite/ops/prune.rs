@@ -4,8 +4,9 @@ use rusqlite::params;
 use windlass_model::id::Seq;
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
+use windlass_model::usage::{day, minute};
 
-use crate::sqlite::work::{Durability, Stop, Work, minute};
+use crate::sqlite::work::{Durability, Stop, Work};
 use crate::sqlite::writer::Operation;
 use crate::types::{Partition, Retention};
 
@@ -24,10 +25,13 @@ impl Operation for PruneOne {
                 return Ok(Some(drop_partition(work, partition)?));
             }
         }
-        let oldest_minute = minute(now - retention.tasks);
-        let mut old = work.read("SELECT EXISTS (SELECT 1 FROM ended WHERE minute < ?1)")?;
-        if old.query_row([oldest_minute], |row| row.get::<_, bool>(0))? {
-            work.write("DELETE FROM ended WHERE minute < ?1")?.execute([oldest_minute])?;
+        let oldest_day = day(now - retention.usage_days);
+        for (table, column, oldest) in [
+            ("usage_minute", "minute", minute(now - retention.usage_minutes)),
+            ("usage_day", "day", oldest_day),
+            ("usage_schedule", "day", oldest_day),
+        ] {
+            drop_sums(work, table, column, oldest)?;
         }
         let oldest_key = (now - retention.keys).as_millis();
         let mut old = work.read("SELECT EXISTS (SELECT 1 FROM queue_key WHERE at <= ?1)")?;
@@ -45,6 +49,18 @@ impl Operation for PruneOne {
         }
         Ok(None)
     }
+}
+
+/// Drops sums of before `oldest`, package by package: what goes is at the beginning of each.
+fn drop_sums(work: &mut Work<'_>, table: &str, column: &str, oldest: i64) -> rusqlite::Result<()> {
+    let old = format!("FROM {table} WHERE code = ?1 AND {column} < ?2");
+    for package in 0..work.state.view.catalog.packages().len() {
+        let mut any = work.read(&format!("SELECT EXISTS (SELECT 1 {old})"))?;
+        if any.query_row(params![package, oldest], |row| row.get::<_, bool>(0))? {
+            work.write(&format!("DELETE {old}"))?.execute(params![package, oldest])?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a task of the partition has not ended.

@@ -7,3 +7,4 @@ pub(super) mod log;
 pub(super) mod queue;
 pub(super) mod schedules;
 pub(super) mod task;
+pub(super) mod usage;

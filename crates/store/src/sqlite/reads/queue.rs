@@ -1,4 +1,4 @@
-//! What waits: places in the queue, ages, sums of what has ended.
+//! What waits: places in the queue, ages.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use windlass_model::id::{Seq, TaskId};
@@ -7,10 +7,9 @@ use windlass_model::time::Timestamp;
 
 use super::task;
 use crate::sqlite::counters::Counters;
-use crate::sqlite::rows::{self, prank};
+use crate::sqlite::rows::prank;
 use crate::sqlite::state::View;
-use crate::sqlite::work::minute;
-use crate::types::{Counts, Partition};
+use crate::types::Partition;
 
 /// How many claimable tasks go before this one, counted up to `limit`, in the lanes that `may_start` lets.
 pub(in crate::sqlite) fn ahead_of(
@@ -63,25 +62,4 @@ pub(in crate::sqlite) fn oldest_ready(
         }
     }
     Ok(oldest.map(|seq| Seq(seq).created_at()))
-}
-
-/// Tasks of the package that ended in these minutes, by status.
-pub(in crate::sqlite) fn ended_between(
-    conn: &Connection,
-    package: usize,
-    from: Timestamp,
-    to: Timestamp,
-) -> rusqlite::Result<Counts> {
-    let mut sums = conn.prepare_cached(
-        "SELECT status, sum(n) FROM ended WHERE code = ?1 AND minute BETWEEN ?2 AND ?3 GROUP BY status",
-    )?;
-    let sums = sums.query_map(params![package, minute(from), minute(to)], |row| {
-        Ok((rows::status(row.get(0)?), row.get::<_, i64>(1)?))
-    })?;
-    let mut counts = Counts::default();
-    for sum in sums {
-        let (status, n) = sum?;
-        counts.add(status, n.unsigned_abs());
-    }
-    Ok(counts)
 }

@@ -1,0 +1,147 @@
+//! Sums of what ended: net deltas in memory while a group is at work, one row for each minute, day and schedule that it
+//! touched at its commit.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use windlass_model::exit::Usage;
+use windlass_model::id::ScheduleId;
+use windlass_model::task::Status;
+use windlass_model::time::Timestamp;
+use windlass_model::usage::{ComputeTime, Histogram, day, minute};
+
+use super::rows::{IdBytes, Run, int, uint};
+use crate::usage::Rollup;
+
+/// What a group adds.
+#[derive(Debug, Default)]
+pub(super) struct Deltas {
+    minutes: HashMap<(usize, i64), Rollup>,
+    schedules: HashMap<(usize, i64, ScheduleId), ComputeTime>,
+}
+
+impl Deltas {
+    /// A task of the package ended.
+    pub(super) fn task_ended(&mut self, package: usize, status: Status, now: Timestamp) {
+        self.minutes.entry((package, minute(now))).or_default().task(status);
+    }
+
+    /// The attempt, of the package, ended.
+    pub(super) fn attempt_ended(&mut self, package: usize, run: &Run, usage: Option<Usage>, now: Timestamp) {
+        let waited = run.state.started_at.map(|at| at.since(run.state.run_at)).unwrap_or_default();
+        self.minutes.entry((package, minute(now))).or_default().attempt(waited, usage);
+        if let Some(schedule) = run.schedule {
+            let used = ComputeTime::of(usage);
+            self.schedules.entry((package, day(now), schedule)).or_default().add(&used);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.minutes.is_empty()
+    }
+
+    /// Adds them to what is there. Read, summed here and written back: SQL cannot add histograms, nor stop a sum at the
+    /// greatest number.
+    pub(super) fn write(&self, conn: &Connection) -> rusqlite::Result<()> {
+        let mut days: HashMap<(usize, i64), ComputeTime> = HashMap::new();
+        let mut at = conn.prepare_cached(include_str!("sql/usage_minute.sql"))?;
+        let mut put = conn.prepare_cached(include_str!("sql/put_usage_minute.sql"))?;
+        for (&(package, minute), delta) in &self.minutes {
+            let sum = at.query_row(params![package, minute, minute], rollup).optional()?;
+            let mut sum = sum.unwrap_or_default();
+            sum.add(delta);
+            let (ended, used) = (&sum.ended, &sum.compute);
+            put.execute(params![
+                package,
+                minute,
+                int(ended.get(Status::Complete)),
+                int(ended.get(Status::Error)),
+                int(ended.get(Status::Timeout)),
+                int(ended.get(Status::Cancelled)),
+                int(ended.get(Status::Killed)),
+                int(used.attempts),
+                int(used.wall_ms),
+                int(used.cpu_us),
+                int(used.peak_memory_bytes),
+                sum.ran.to_bytes(),
+                sum.waited.to_bytes(),
+            ])?;
+            if delta.compute.attempts > 0 {
+                days.entry((package, minute.div_euclid(MINUTES_A_DAY))).or_default().add(&delta.compute);
+            }
+        }
+        let mut at = conn.prepare_cached(
+            "SELECT attempts, wall_ms, cpu_us, peak FROM usage_day WHERE code = ?1 AND day = ?2",
+        )?;
+        let mut put = conn.prepare_cached(
+            "INSERT OR REPLACE INTO usage_day(code, day, attempts, wall_ms, cpu_us, peak)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
+        for (&(package, day), delta) in &days {
+            let sum = at.query_row(params![package, day], |row| compute_time(row, 0)).optional()?;
+            let mut sum = sum.unwrap_or_default();
+            sum.add(delta);
+            let [attempts, wall, cpu, peak] = numbers(&sum);
+            put.execute(params![package, day, attempts, wall, cpu, peak])?;
+        }
+        if self.schedules.is_empty() {
+            return Ok(());
+        }
+        let mut at = conn.prepare_cached(
+            "SELECT attempts, wall_ms, cpu_us, peak FROM usage_schedule
+             WHERE code = ?1 AND day = ?2 AND schedule = ?3",
+        )?;
+        let mut put = conn.prepare_cached(
+            "INSERT OR REPLACE INTO usage_schedule(code, day, schedule, attempts, wall_ms, cpu_us, peak)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?;
+        for (&(package, day, schedule), delta) in &self.schedules {
+            let id = IdBytes(schedule.0);
+            let sum = at.query_row(params![package, day, id], |row| compute_time(row, 0)).optional()?;
+            let mut sum = sum.unwrap_or_default();
+            sum.add(delta);
+            let [attempts, wall, cpu, peak] = numbers(&sum);
+            put.execute(params![package, day, id, attempts, wall, cpu, peak])?;
+        }
+        Ok(())
+    }
+}
+
+const MINUTES_A_DAY: i64 = 1440;
+
+fn numbers(sum: &ComputeTime) -> [i64; 4] {
+    [sum.attempts, sum.wall_ms, sum.cpu_us, sum.peak_memory_bytes].map(int)
+}
+
+/// A sum from four columns from `at` on.
+pub(super) fn compute_time(row: &Row<'_>, at: usize) -> rusqlite::Result<ComputeTime> {
+    Ok(ComputeTime {
+        attempts: uint(row, at)?,
+        wall_ms: uint(row, at + 1)?,
+        cpu_us: uint(row, at + 2)?,
+        peak_memory_bytes: uint(row, at + 3)?,
+    })
+}
+
+/// What ended in a minute, from the columns of `usage_minute.sql`.
+pub(super) fn rollup(row: &Row<'_>) -> rusqlite::Result<Rollup> {
+    let mut rollup = Rollup { compute: compute_time(row, 5)?, ..Rollup::default() };
+    for (at, status) in FINAL.into_iter().enumerate() {
+        rollup.ended.add(status, uint(row, at)?);
+    }
+    rollup.ran = histogram(row, 9)?;
+    rollup.waited = histogram(row, 10)?;
+    Ok(rollup)
+}
+
+/// The final statuses in the order of their columns.
+pub(super) const FINAL: [Status; 5] =
+    [Status::Complete, Status::Error, Status::Timeout, Status::Cancelled, Status::Killed];
+
+fn histogram(row: &Row<'_>, at: usize) -> rusqlite::Result<Histogram> {
+    let bytes = row.get_ref(at)?.as_blob()?;
+    Histogram::from_bytes(bytes).ok_or_else(|| {
+        let name = "a histogram".to_owned();
+        rusqlite::Error::InvalidColumnType(at, name, rusqlite::types::Type::Blob)
+    })
+}

@@ -1,0 +1,71 @@
+//! Sums that outlive the tasks they are of: what ended by the minute, what it used by the day.
+
+use std::time::Duration;
+
+use windlass_model::exit::Usage;
+use windlass_model::id::{CodeId, ScheduleId};
+use windlass_model::task::Status;
+use windlass_model::usage::{ComputeTime, Histogram};
+
+use crate::types::Counts;
+
+/// What ended in a minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rollup {
+    /// Tasks, by the final status.
+    pub ended: Counts,
+    /// What attempts used.
+    pub compute: ComputeTime,
+    /// How long attempts ran, as far as that was reported.
+    pub ran: Histogram,
+    /// How long attempts were due before they started.
+    pub waited: Histogram,
+}
+
+impl Rollup {
+    /// A task ended.
+    pub fn task(&mut self, status: Status) {
+        self.ended.add(status, 1);
+    }
+
+    /// An attempt ended that had waited for so long.
+    pub fn attempt(&mut self, waited: Duration, usage: Option<Usage>) {
+        self.compute.add(&ComputeTime::of(usage));
+        self.waited.count(waited);
+        if let Some(usage) = usage {
+            self.ran.count(Duration::from_millis(usage.wall_ms));
+        }
+    }
+
+    /// Adds what ended at another time or for another reason.
+    pub fn add(&mut self, other: &Self) {
+        for status in Status::ALL {
+            self.ended.add(status, other.ended.get(status));
+        }
+        self.compute.add(&other.compute);
+        self.ran.add(&other.ran);
+        self.waited.add(&other.waited);
+    }
+}
+
+/// What sums are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageBy {
+    /// One for each package.
+    Code,
+    /// One for each schedule, of the tasks that it made.
+    Schedule,
+    /// One for each day, in UTC.
+    Day,
+}
+
+/// What a sum is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UsageOf {
+    /// A package, which may be deleted.
+    Code(CodeId),
+    /// The tasks of a package that a schedule made.
+    Schedule(CodeId, ScheduleId),
+    /// A day, since the epoch.
+    Day(i64),
+}
