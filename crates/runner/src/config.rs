@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use windlass_model::package::DEFAULT_UNPACKED_BYTES;
 
+use crate::sandbox::SandboxConfig;
+
 /// How the spawner process is started: the program must call [`crate::spawner::main`] before anything else.
 #[derive(Clone, Debug)]
 pub struct SpawnerCommand {
@@ -79,6 +81,8 @@ pub struct RunnerConfig {
     pub api_url: Option<String>,
     /// File of certificates that workers need for it, beside those that the system trusts.
     pub api_ca: Option<String>,
+    /// Whether and how tasks are isolated.
+    pub sandbox: SandboxConfig,
     /// How its spawner is started.
     pub spawner: SpawnerCommand,
 }
@@ -98,6 +102,7 @@ impl RunnerConfig {
             drain: Duration::from_secs(30),
             api_url: None,
             api_ca: None,
+            sandbox: SandboxConfig::default(),
             spawner: SpawnerCommand::own()?,
         })
     }

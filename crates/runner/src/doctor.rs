@@ -54,7 +54,7 @@ fn check(property: &str, state: State, found: impl Into<String>, advice: Option<
 }
 
 fn isolation_level() -> Check {
-    let isolation = isolation::current();
+    let isolation = isolation::bare();
     let found = format!("level `{}`; missing: {}", isolation.level, isolation.missing.join("; "));
     check("isolation", State::Lacking, found, Some("run only code that you trust with this host"))
 }

@@ -7,13 +7,16 @@ use tracing::warn;
 use windlass_model::runner::Isolation;
 
 use crate::config::{Limits, RunnerConfig, SpawnerCommand};
+use crate::ground::Ground;
 use crate::isolation;
-use crate::package::Packages;
+use crate::package::{Package, Packages};
 use crate::plan::{ApiAddress, Place, Plan, Program};
 use crate::programs::{Programs, host_path};
+use crate::sandbox::root::TASK;
+use crate::sandbox::{self, Policy, SandboxConfig};
 use crate::spares::Spares;
 use crate::spawner::{Child, Order, SpawnError, Spawner, handle};
-use crate::workdir::{self, WorkDir};
+use crate::workdir;
 
 /// Variables of the host that tasks get: language, time zone, certificates. Nothing else of it is passed on.
 const HOST_VARIABLES: [&str; 9] = [
@@ -32,12 +35,27 @@ const HOST_VARIABLES: [&str; 9] = [
 pub(crate) struct Host {
     pub(crate) limits: Limits,
     pub(crate) isolation: Isolation,
+    policy: Policy,
+    in_sandbox: bool,
+    overlays: bool,
     spawner: Spawner,
     programs: Programs,
     attempts: PathBuf,
-    pub(crate) spares: Arc<Spares>,
+    spares: Arc<Spares>,
     variables: Vec<(String, String)>,
     api: ApiAddress,
+}
+
+/// What a [`Host`] is made from.
+pub(crate) struct Parts<'a> {
+    pub(crate) work_dir: &'a std::path::Path,
+    pub(crate) limits: Limits,
+    pub(crate) spawner: SpawnerCommand,
+    pub(crate) slots: usize,
+    pub(crate) sandbox: &'a SandboxConfig,
+    pub(crate) api_url: &'a str,
+    /// File of certificates that workers need for it.
+    pub(crate) api_ca: Option<String>,
 }
 
 /// Why a program was not started.
@@ -52,18 +70,21 @@ pub(crate) enum NotStarted {
 impl Host {
     /// Takes over `config.work_dir`: what a killed runner left running or lying there is ended and removed.
     pub(crate) fn open(config: &RunnerConfig, api_url: &str) -> std::io::Result<Self> {
-        let api = (api_url, config.api_ca.clone());
-        Self::in_dir(&config.work_dir, config.limits, config.spawner.clone(), config.slots, api)
+        let parts = Parts {
+            work_dir: &config.work_dir,
+            limits: config.limits,
+            spawner: config.spawner.clone(),
+            slots: config.slots,
+            sandbox: &config.sandbox,
+            api_url,
+            api_ca: config.api_ca.clone(),
+        };
+        Self::from_parts(parts)
     }
 
     /// The same from its parts.
-    pub(crate) fn in_dir(
-        work_dir: &std::path::Path,
-        limits: Limits,
-        spawner: SpawnerCommand,
-        slots: usize,
-        (api_url, api_ca): (&str, Option<String>),
-    ) -> std::io::Result<Self> {
+    pub(crate) fn from_parts(parts: Parts<'_>) -> std::io::Result<Self> {
+        let Parts { work_dir, limits, spawner, slots, sandbox, api_url, api_ca } = parts;
         std::fs::create_dir_all(work_dir)?;
         let work_dir = work_dir.canonicalize()?;
         if work_dir.to_str().is_none() {
@@ -76,11 +97,28 @@ impl Host {
         let mut api = ApiAddress::parse(api_url)
             .ok_or_else(|| std::io::Error::other(format!("`{api_url}` is no URL of a server")))?;
         api.ca = api_ca.filter(|_| api.scheme == "https");
+        let shims = work_dir.join("shims");
+        let (plan, programs) = match sandbox.policy {
+            Policy::Off => (None, Programs::of_host(&shims, &host_path())?),
+            Policy::Degrade | Policy::Require => {
+                let mut plan = sandbox::Plan::new(sandbox, &attempts, &work_dir.join("packages"));
+                // Certificates that are somewhere else are needed there, too.
+                let certificates = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(std::env::var_os);
+                certificates.for_each(|path| plan.bind(path.into()));
+                api.ca = api.ca.map(|file| plan.take("/windlass/api-ca.pem", file.into()));
+                let programs = Programs::of_sandbox(&mut plan, &host_path());
+                (Some(plan), programs)
+            }
+        };
+        let in_sandbox = plan.is_some();
         Ok(Self {
             limits,
-            isolation: isolation::current(),
-            spawner: Spawner::new(spawner, slots),
-            programs: Programs::new(&work_dir.join("shims"), &host_path())?,
+            isolation: isolation::bare(),
+            policy: sandbox.policy,
+            in_sandbox,
+            overlays: false,
+            spawner: Spawner::new(spawner, slots, plan),
+            programs,
             attempts,
             spares: Arc::new(Spares::open(work_dir.join("spares"))?),
             variables: HOST_VARIABLES
@@ -91,9 +129,52 @@ impl Host {
         })
     }
 
-    /// The directory of an attempt with this name.
+    /// Makes the sandboxes, and finds out what they are worth. To be called before anything is started.
+    ///
+    /// An error says why tasks cannot be isolated as they must be.
+    pub(crate) async fn prepare(&mut self) -> std::io::Result<()> {
+        match self.spawner.prepare().await {
+            Ok(Some(in_force)) => {
+                self.isolation = isolation::sandboxed(&in_force);
+                self.overlays = in_force.overlays;
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(why) if self.policy == Policy::Require => Err(why),
+            Err(why) => {
+                warn!("tasks run without a sandbox: {why}");
+                self.isolation.missing.insert(0, format!("sandbox: {why}"));
+                self.in_sandbox = false;
+                self.spawner.leave_sandbox();
+                self.programs = Programs::of_host(&self.attempts.with_file_name("shims"), &host_path())?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether attempts run in sandboxes.
+    pub(crate) fn is_sandboxed(&self) -> bool {
+        self.in_sandbox
+    }
+
+    /// The directory of an attempt with this name, as the attempt sees it.
     pub(crate) fn attempt_dir(&self, name: &str) -> PathBuf {
-        self.attempts.join(name)
+        if self.in_sandbox { TASK.into() } else { self.attempts.join(name) }
+    }
+
+    /// Makes ready what an attempt in `dir`, which [`Host::attempt_dir`] gave, finds there: the package and the plan's
+    /// files.
+    pub(crate) async fn ground(
+        &self,
+        dir: PathBuf,
+        package: Arc<Package>,
+        plan: &mut Plan,
+    ) -> std::io::Result<Ground> {
+        if self.in_sandbox {
+            Ok(Ground::sandbox(package, plan, self.overlays))
+        } else {
+            Ground::folder(self.spares.clone(), dir, package, plan).await
+        }
     }
 
     /// What a plan for an attempt in `task_dir` needs to know.
@@ -101,10 +182,10 @@ impl Host {
         Place { task_dir, path: self.programs.path(), host_env: &self.variables, api: &self.api }
     }
 
-    /// Starts what the plan says, in `dir`.
-    pub(crate) async fn start(&self, plan: &Plan, dir: &WorkDir) -> Result<Child, NotStarted> {
+    /// Starts what the plan says, where it is to work.
+    pub(crate) async fn start(&self, plan: &Plan, ground: &Ground) -> Result<Child, NotStarted> {
         let mut env: Vec<String> = plan.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let cwd = dir.path().to_string_lossy();
+        let cwd = ground.task_dir();
         let binary =
             plan.words.as_ref().and_then(|words| Some((self.programs.find_binary(&words[0])?, words)));
         let (program, argv) = match (binary, &plan.program) {
@@ -121,19 +202,22 @@ impl Host {
                 (program, &plan.argv)
             }
         };
-        let mark = format!("TASK_DIR={cwd}/");
-        let order = Order { program: &program, argv, env: &env, cwd: &cwd, mark: &mark };
+        // In a sandbox nothing outlives its first process, so nothing need be found again.
+        let mark = if self.in_sandbox { String::new() } else { format!("TASK_DIR={cwd}/") };
+        let contents = ground.contents();
+        let order = Order { program: &program, argv, env: &env, cwd: &cwd, mark: &mark, contents };
         self.spawner.spawn(&order).await.map_err(NotStarted::Spawn)
     }
 
     /// Looks after what an attempt leaves behind.
-    pub(crate) fn clear(&self, dir: WorkDir, packages: Option<&Packages>) {
-        if dir.has_changed_package()
+    pub(crate) fn clear(&self, ground: Ground, packages: Option<&Packages>) {
+        if let Ground::Folder(dir) = &ground
+            && dir.has_changed_package()
             && let Some(packages) = packages
         {
             warn!("a task changed a file of its package; the package is fetched anew");
             packages.discard(dir.package());
         }
-        drop(dir);
+        drop(ground);
     }
 }

@@ -10,6 +10,7 @@
 //! | `run` | the way of one attempt: package, plan, directory, process, report |
 //! | [`plan`] | what to start for a task: a pure function |
 //! | `package`, [`unpack`] | packages, by hash, unpacked under strict rules |
+//! | `ground` | where an attempt works: in its sandbox, or in a directory of the host's |
 //! | `workdir`, `spares` | the directory of an attempt; empty ones that wait for the next |
 //! | [`spawner`], `supervise`, `outlet` | starting processes; following one to its end; reading its output |
 //! | `deaths` | spawners that died under a task |
@@ -22,6 +23,7 @@ pub mod capture;
 pub mod config;
 mod deaths;
 pub mod doctor;
+mod ground;
 mod host;
 mod instance;
 pub mod isolation;
@@ -46,3 +48,4 @@ pub use config::{Limits, PackageLimits, RunnerConfig, SpawnerCommand};
 pub use doctor::{Check, State, doctor};
 pub use local::{LocalApi, LocalEnd, LocalRun, run_local};
 pub use runner::{Runner, StartError};
+pub use sandbox::{Policy, SandboxConfig};

@@ -18,13 +18,13 @@ use windlass_model::log::Stream;
 use windlass_model::runner::{Assignment, RevisionSpec};
 
 use crate::config::{Limits, PackageLimits, SpawnerCommand};
-use crate::host::{Host, NotStarted};
+use crate::host::{Host, NotStarted, Parts};
 use crate::package::Package;
 use crate::plan::plan;
 use crate::run::{Stop, failed_start, now};
+use crate::sandbox::SandboxConfig;
 use crate::supervise::{Command, Ended, Output, supervise};
 use crate::unpack::UnpackError;
-use crate::workdir::WorkDir;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct LocalRun {
     pub timeout: Duration,
     /// How the worker reaches the API; none: the variables lead nowhere.
     pub api: Option<LocalApi>,
+    /// Whether and how it is isolated.
+    pub sandbox: SandboxConfig,
     /// How the spawner is started.
     pub spawner: SpawnerCommand,
 }
@@ -99,7 +101,19 @@ pub async fn run_local(
         token: String::new(),
         project: None,
     });
-    let host = Host::in_dir(folder.path(), limits, run.spawner.clone(), 1, (&api.url, api.ca))?;
+    let packages = folder.path().join("packages");
+    std::fs::create_dir(&packages)?;
+    let parts = Parts {
+        work_dir: folder.path(),
+        limits,
+        spawner: run.spawner.clone(),
+        slots: 1,
+        sandbox: &run.sandbox,
+        api_url: &api.url,
+        api_ca: api.ca,
+    };
+    let mut host = Host::from_parts(parts)?;
+    host.prepare().await?;
     let not_started = |why: String| LocalEnd {
         exit: Exit::NotStarted(why),
         usage: Usage::default(),
@@ -107,7 +121,7 @@ pub async fn run_local(
         notes: Vec::new(),
     };
 
-    let package = match open(&run.package, &folder.path().join("package")) {
+    let package = match open(&run.package, &packages.join("local"), host.is_sandboxed()) {
         Ok(package) => Arc::new(package),
         Err(UnpackError::Unusable(why)) => return Ok(not_started(why)),
         Err(UnpackError::Io(error)) => return Err(error),
@@ -119,8 +133,8 @@ pub async fn run_local(
         Ok(plan) => plan,
         Err(why) => return Ok(not_started(why)),
     };
-    let mut dir = WorkDir::create(host.spares.clone(), path.clone(), package, &mut plan).await?;
-    let child = match host.start(&plan, &dir).await {
+    let mut ground = host.ground(path.clone(), package, &mut plan).await?;
+    let mut child = match host.start(&plan, &ground).await {
         Ok(child) => child,
         Err(NotStarted::NoProgram(why)) => return Ok(not_started(why)),
         Err(NotStarted::Spawn(error)) => return Err(io::Error::other(error)),
@@ -128,26 +142,28 @@ pub async fn run_local(
 
     let (commands, mut told) = watch::channel(Command::Run);
     let mut pass = Pass(output);
-    let process = supervise(child, plan.timeout, limits.grace, &mut told, &mut pass);
-    tokio::pin!(process);
-    let mut may_cancel = true;
-    let ended = loop {
-        tokio::select! {
-            ended = &mut process => break ended,
-            changed = cancel.wait_for(|cancel| *cancel), if may_cancel => {
-                may_cancel = false;
-                if changed.is_ok() {
-                    commands.send_replace(Command::Cancel);
+    let ended = {
+        let process = supervise(&mut child, plan.timeout, limits.grace, &mut told, &mut pass);
+        tokio::pin!(process);
+        let mut may_cancel = true;
+        loop {
+            tokio::select! {
+                ended = &mut process => break ended,
+                changed = cancel.wait_for(|cancel| *cancel), if may_cancel => {
+                    may_cancel = false;
+                    if changed.is_ok() {
+                        commands.send_replace(Command::Cancel);
+                    }
                 }
             }
         }
     };
     let mut notes = Vec::new();
-    let result = dir.result(limits.result_bytes).unwrap_or_else(|why| {
+    let result = ground.result(&mut child, limits.result_bytes).unwrap_or_else(|why| {
         notes.push(why);
         None
     });
-    host.clear(dir, None);
+    host.clear(ground, None);
     match ended {
         Ended::Exited(exit, usage) => Ok(LocalEnd { exit, usage, result, notes }),
         Ended::Failed(step, errno) => match failed_start(step, errno, &plan) {
@@ -160,9 +176,9 @@ pub async fn run_local(
     }
 }
 
-fn open(package: &Path, unpacked: &Path) -> Result<Package, UnpackError> {
+fn open(package: &Path, unpacked: &Path, must_copy: bool) -> Result<Package, UnpackError> {
     if package.is_dir() {
-        Ok(Package::in_folder(package)?)
+        Ok(if must_copy { Package::copy(package, unpacked)? } else { Package::in_folder(package)? })
     } else {
         Package::unpack(package, unpacked, PackageLimits::default().package_bytes)
     }

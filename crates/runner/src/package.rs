@@ -63,6 +63,21 @@ impl Package {
         Ok(Self::of(folder.to_owned(), files))
     }
 
+    /// Copies the folder `from` into the new folder `into`, as if it had been zipped and unpacked.
+    pub(crate) fn copy(from: &Path, into: &Path) -> std::io::Result<Self> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let package = Self::in_folder(from)?;
+        fs::create_dir(into)?;
+        for file in &package.files {
+            let target = into.join(&file.name);
+            fs::create_dir_all(target.parent().unwrap_or(into))?;
+            fs::copy(from.join(&file.name), &target)?;
+            let mode = if file.may_run() { 0o755 } else { 0o644 };
+            fs::set_permissions(&target, fs::Permissions::from_mode(mode))?;
+        }
+        Ok(Self { folder: into.to_owned(), ..package })
+    }
+
     /// A package without a file.
     pub(crate) fn empty() -> Self {
         Self::of(PathBuf::new(), Vec::new())
@@ -76,6 +91,11 @@ impl Package {
     /// Where it is.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Bytes of its files.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.size_bytes
     }
 
     /// Its files, in the order of their names.

@@ -21,7 +21,6 @@ use crate::plan::{Plan, Program, plan};
 use crate::slots::{SLOT_LIMIT, Slot};
 use crate::spawner::Step;
 use crate::supervise::{Command, Ended, supervise};
-use crate::workdir::WorkDir;
 
 /// Time that a slot rests after we could not do our part.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -134,8 +133,8 @@ async fn attempt(
     let place = path.to_string_lossy();
     let mut plan =
         plan(&job.task, &job.revision, &*package, &host.place(&place), now()).map_err(Stop::NotStarted)?;
-    let dir = WorkDir::create(host.spares.clone(), path.clone(), package, &mut plan).await;
-    let mut dir = dir.map_err(|e| Stop::Ours(format!("cannot fill its directory: {e}")))?;
+    let ground = host.ground(path.clone(), package, &mut plan).await;
+    let mut ground = ground.map_err(|e| Stop::Ours(format!("cannot fill its directory: {e}")))?;
 
     tokio::select! {
         biased;
@@ -144,13 +143,13 @@ async fn attempt(
             taken.map_err(|_| Stop::Told(Command::GiveBack))?;
         }
     }
-    let child = host.start(&plan, &dir).await.map_err(|failure| match failure {
+    let mut child = host.start(&plan, &ground).await.map_err(|failure| match failure {
         NotStarted::NoProgram(why) => Stop::NotStarted(why),
         NotStarted::Spawn(error) => Stop::Ours(error.to_string()),
     })?;
     let started = Instant::now();
     let mut log = LiveLog::new(job.held(), bench.logs.clone(), host.limits.log_bytes);
-    let ended = supervise(child, plan.timeout, host.limits.grace, commands, &mut log).await;
+    let ended = supervise(&mut child, plan.timeout, host.limits.grace, commands, &mut log).await;
     slot.free();
 
     let mut notes = Vec::new();
@@ -162,15 +161,15 @@ async fn attempt(
         }
         ended => ended,
     };
-    let result = dir.result(host.limits.result_bytes).unwrap_or_else(|why| {
+    let result = ground.result(&mut child, host.limits.result_bytes).unwrap_or_else(|why| {
         notes.push(why);
         None
     });
     let captured = log.finish(started.elapsed().as_millis() as u32, &notes).await;
     if matches!(ended, Ended::Exited(Exit::Code(_), _)) {
-        dir.ended_by_itself();
+        ground.ended_by_itself();
     }
-    host.clear(dir, Some(&bench.packages));
+    host.clear(ground, Some(&bench.packages));
 
     let (exit, usage) = match ended {
         Ended::Exited(exit, usage) => (exit, usage),

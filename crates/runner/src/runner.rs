@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 use windlass_client::{Client, RunnerSession};
-use windlass_model::runner::{Register, Registered};
+use windlass_model::runner::{Isolation, Register, Registered};
 
 use crate::config::RunnerConfig;
 use crate::deaths::Deaths;
@@ -29,6 +29,9 @@ pub enum StartError {
     /// Its work directory is not usable, or somebody else's.
     #[error("the runner cannot start: {0}")]
     WorkDir(#[from] std::io::Error),
+    /// Tasks cannot be isolated here.
+    #[error("the runner cannot isolate tasks: {0}")]
+    Sandbox(#[source] std::io::Error),
     /// It must run at least one task at a time.
     #[error("the runner cannot start: it has no slots")]
     NoSlots,
@@ -56,26 +59,35 @@ impl Runner {
         }
         let instance = Instance::lock(&config.work_dir)?;
         let api_url = config.api_url.clone().unwrap_or_else(|| client.url().to_owned());
-        let host = Arc::new(Host::open(&config, &api_url)?);
         let packages = Arc::new(Packages::open(config.work_dir.join("packages"), config.packages)?);
-        let isolation = &host.isolation;
-        warn!(
-            isolation = %isolation.level,
-            "tasks are isolated by {} only; missing: {}", isolation.level, isolation.missing.join("; ")
-        );
+        let mut host = Host::open(&config, &api_url)?;
         let slots = Slots::new(config.slots);
         let (stop, stopping) = watch::channel(Stopping::No);
         let drain = config.drain;
-        let service = Service { config, client, host, packages, instance, slots: slots.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (ready, is_ready) = std::sync::mpsc::channel();
         let (end, ended) = oneshot::channel();
+        let of_service = slots.clone();
         std::thread::Builder::new().name("runner".to_owned()).spawn(move || {
-            runtime.block_on(service.run(stopping));
+            let prepared = runtime.block_on(host.prepare());
+            let is_good = prepared.is_ok();
+            if is_good {
+                tell_isolation(&host.isolation);
+            }
+            // Whoever starts us waits for it.
+            let _ = ready.send(prepared);
+            if is_good {
+                let host = Arc::new(host);
+                let service = Service { config, client, host, packages, instance, slots: of_service };
+                runtime.block_on(service.run(stopping));
+            }
             // What the transport left running, such as idle connections, is not waited for.
             runtime.shutdown_background();
             // Nobody waits any more if the handle was dropped.
             let _ = end.send(());
         })?;
+        let prepared = is_ready.recv().unwrap_or_else(|_| Err(std::io::Error::other("it ended at once")));
+        prepared.map_err(StartError::Sandbox)?;
         Ok(Self { stop, slots, drain, ended })
     }
 
@@ -109,6 +121,11 @@ impl Runner {
             }
         });
     }
+}
+
+fn tell_isolation(isolation: &Isolation) {
+    let missing = isolation.missing.join("; ");
+    warn!(isolation = %isolation.level, "tasks are isolated by {} only; missing: {missing}", isolation.level);
 }
 
 struct Service {

@@ -61,7 +61,7 @@ pub(crate) enum Ended {
 /// It is asked to end with SIGTERM to its whole group and, `grace` later, ended; what its main process leaves behind
 /// is ended in any case.
 pub(crate) async fn supervise(
-    mut child: Child,
+    child: &mut Child,
     timeout: Duration,
     grace: Duration,
     commands: &mut watch::Receiver<Command>,
@@ -155,7 +155,7 @@ pub(crate) async fn supervise(
         (Ok(End::Withdrawn), Some(Why::Told(_))) => Ended::Exited(Exit::Cancelled, Usage::default()),
         (Ok(End::Withdrawn), _) => Ended::Stopped(Command::GiveBack),
         (Ok(End::Failed { step, errno }), _) => Ended::Failed(step, errno),
-        (Ok(End::Exited { status, wall_us, user_us, system_us, peak_memory_bytes }), ending) => {
+        (Ok(End::Exited { status, wall_us, user_us, system_us, peak_memory_bytes, .. }), ending) => {
             let exit = match ending {
                 Some(Why::TimedOut) => Exit::TimedOut,
                 Some(Why::Told(_)) => Exit::Cancelled,

@@ -2,11 +2,12 @@
 //!
 //! Refused are: too many entries or bytes (counted while inflating, whatever the zip declares), links and special
 //! files, names that are absolute, climb up, hold backslashes, or come twice. Modes are not taken over: a file is
-//! 0444, or 0555 if its mode in the zip, or its first bytes, say that it is a program; many tools lose the modes.
+//! 0644, or 0755 if its mode in the zip, or its first bytes, say that it is a program, or if it lies at the top; many
+//! tools lose the modes.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use windlass_model::package::{MAX_ENTRIES, path_of};
@@ -33,6 +34,13 @@ pub struct Unpacked {
     pub size_bytes: u64,
     /// Whether it is a program.
     pub is_executable: bool,
+}
+
+impl Unpacked {
+    /// Whether the worker may run it. Zips lose modes, so whatever lies at the top may be run, by whatever starts it.
+    pub(crate) fn may_run(&self) -> bool {
+        self.is_executable || !self.name.contains('/')
+    }
 }
 
 /// Unpacks `zip` into the new folder `into`, `limit_bytes` at most. Returns its files in the order of their names.
@@ -84,17 +92,18 @@ pub fn unpack(zip: File, into: &Path, limit_bytes: u64) -> Result<Vec<Unpacked>,
         let mut first = [0; 4];
         let got = read_up_to(&mut entry, &mut first).map_err(|e| broken(&name, &e))?;
         let is_executable = mode & 0o111 != 0 || first.starts_with(b"#!") || first == *b"\x7fELF";
-        let mode = if is_executable { 0o555 } else { 0o444 };
+        let unpacked = Unpacked { name: relative, size_bytes: 0, is_executable };
+        let mode = if unpacked.may_run() { 0o755 } else { 0o644 };
         let mut file =
             File::options().write(true).create_new(true).mode(mode).open(&path).map_err(conflict)?;
         // The mask of this process must not take from the mode.
-        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(&first[..got])?;
         let size_bytes = got as u64 + copy(&name, &mut entry, &mut file, left.saturating_sub(got as u64))?;
         left = left.checked_sub(size_bytes).ok_or_else(|| {
             unusable(format!("unpacked it is larger than {} MiB, which is the limit", limit_bytes >> 20))
         })?;
-        files.push(Unpacked { name: relative, size_bytes, is_executable });
+        files.push(Unpacked { size_bytes, ..unpacked });
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)

@@ -19,7 +19,7 @@ use crate::unpack::Unpacked;
 /// Measured on ext4 with the file in memory, making and removing, medians of 41: a link costs 3 to 4 µs, a copy 32 µs
 /// for 16 KiB, 60 µs for 256 KiB, 200 µs for 1 MiB, which is about a fifth of starting a process; 4 MiB cost 0.8 ms at
 /// best. Whatever else is in the package is copied, however large: a worker may change its own files, a database that
-/// it brings for one, and a linked file is read-only (for all but root, who would change the package itself).
+/// it brings for one, and whoever changes a linked file changes the package itself.
 const LINK_BYTES: u64 = 1024 * 1024;
 
 /// What is prepared without leaving the thread: handing it to another costs more.
@@ -82,8 +82,7 @@ impl WorkDir {
                 self.known = None;
             }
             let (from, to) = (self.package.folder().join(&file.name), self.path.join(&file.name));
-            // Zips lose modes, so whatever lies at the top may be run, by whatever starts it.
-            let may_run = file.is_executable || executable == Some(&file.name) || !file.name.contains('/');
+            let may_run = file.may_run() || executable == Some(&file.name);
             if is_linked(file) && fs::hard_link(&from, &to).is_ok() {
                 let changed_at = fs::metadata(&from)?.modified()?;
                 self.linked.push((from, changed_at));
@@ -117,26 +116,19 @@ impl WorkDir {
         // Without following links or waiting for a pipe's other end: the worker made the file.
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let path = self.path.join(RESULT_FILE);
-        let file = File::options().read(true).custom_flags(flags).open(&path);
-        let file = match file {
+        let file = match File::options().read(true).custom_flags(flags).open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(format!("the result cannot be read: {e}")),
+            Err(e) => return Err(unreadable(&e)),
         };
-        let unreadable = |e: io::Error| format!("the result cannot be read: {e}");
-        if !file.metadata().map_err(unreadable)?.is_file() {
-            return Err("the result is not kept: it is not a plain file".to_owned());
+        let content = keep(&file, limit);
+        if file.metadata().is_ok_and(|meta| meta.is_file()) {
+            note(&mut self.known, path);
         }
-        note(&mut self.known, path);
-        let mut content = Vec::new();
-        file.take(limit as u64 + 1).read_to_end(&mut content).map_err(unreadable)?;
-        if content.len() > limit {
-            return Err(format!("the result is not kept: it is larger than {} KiB", limit / 1024));
-        }
-        Ok(Some(content))
+        content.map(Some)
     }
 
-    /// Whether a linked file of the package was changed, which a worker with the rights of root can.
+    /// Whether a linked file of the package was changed, which nothing but good manners keeps a worker from.
     pub(crate) fn has_changed_package(&self) -> bool {
         let is_same = |(path, at): &(PathBuf, SystemTime)| {
             fs::metadata(path).and_then(|meta| meta.modified()).is_ok_and(|now| now == *at)
@@ -154,6 +146,24 @@ impl WorkDir {
         let Some(known) = self.known.as_ref().filter(|_| self.is_reusable) else { return false };
         self.spares.keep(&self.path, known)
     }
+}
+
+/// The content of a result file that a worker left, or why it is not kept, in words.
+pub(crate) fn keep(mut file: &File, limit: usize) -> Result<Vec<u8>, String> {
+    if !file.metadata().map_err(|e| unreadable(&e))?.is_file() {
+        return Err("the result is not kept: it is not a plain file".to_owned());
+    }
+    let mut content = Vec::new();
+    (&mut file).take(limit as u64 + 1).read_to_end(&mut content).map_err(|e| unreadable(&e))?;
+    if content.len() > limit {
+        return Err(format!("the result is not kept: it is larger than {} KiB", limit / 1024));
+    }
+    Ok(content)
+}
+
+/// Why a result is not kept that is there.
+pub(crate) fn unreadable(error: &io::Error) -> String {
+    format!("the result cannot be read: {error}")
 }
 
 impl Drop for WorkDir {

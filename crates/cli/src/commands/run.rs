@@ -17,10 +17,10 @@ use crate::connection;
 use crate::failure::{Doing as _, Failure};
 use crate::host::stop;
 use crate::output::{Output, note, when};
-use crate::settings::units;
+use crate::settings::{SettingFlags, Settings, units};
 
-/// Runs a worker here, once, as a runner would: the same variables, files and capture, without a server. Its output goes
-/// to where it would go without us; the exit code is its own (128 and the signal's number for a signal, 124 if it ran
+/// Runs a worker here, once, as a runner would: the same sandbox, variables, files and capture, without a server. Its
+/// output goes to where it would go without us; the exit code is its own (128 and the signal's number for a signal, 124 if it ran
 /// too long). The worker reaches the API that the other commands would call, with their token.
 #[derive(Args, Debug)]
 pub(crate) struct Run {
@@ -65,6 +65,7 @@ impl Run {
             .as_ref()
             .map(|path| std::fs::read_to_string(path).doing(format_args!("read {}", path.display())));
         let texts = variables(&self.env)?.into_iter();
+        let settings = Settings::new(&SettingFlags::default().layers(|name| std::env::var(name).ok(), &[])?)?;
         let run = LocalRun {
             package,
             code_name: self
@@ -79,6 +80,7 @@ impl Run {
                 .collect(),
             timeout: self.timeout,
             api: connection::api(),
+            sandbox: settings.runner.sandbox,
             spawner: SpawnerCommand::own().doing("find the windlass program")?,
         };
         let end = block_on_end(run, output.json).doing(&doing)?;

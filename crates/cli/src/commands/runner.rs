@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use windlass_client::Client;
 use windlass_client::config::{Choice, Config};
-use windlass_runner::{Limits, PackageLimits, Runner as Running, RunnerConfig, SpawnerCommand};
+use windlass_runner::{Limits, PackageLimits, Runner as Running, RunnerConfig, SpawnerCommand, StartError};
 
 use super::serve::block_on;
 use crate::connection;
@@ -113,10 +113,16 @@ pub(super) fn start(
         drain: own.drain_limit,
         api_url: own.api_url.clone(),
         api_ca: ca,
+        sandbox: own.sandbox.clone(),
         spawner,
     };
     Running::start(config, client).map_err(|e| {
-        Failure::new(e)
-            .fix("choose another work directory with --set runner.work=DIR, or stop the runner that has it")
+        let fix = match e {
+            StartError::Sandbox(_) => {
+                "`windlass doctor` tells what this host lacks; --set sandbox.policy=degrade does without it"
+            }
+            _ => "choose another work directory with --set runner.work=DIR, or stop the runner that has it",
+        };
+        Failure::new(e).fix(fix)
     })
 }

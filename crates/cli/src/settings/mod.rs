@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::Args;
 use windlass_model::package::MAX_ENTRIES;
 use windlass_model::wire::Limits;
+use windlass_runner::{Policy, SandboxConfig};
 
 use layers::{BadSetting, Layers};
 
@@ -125,6 +126,8 @@ pub(crate) struct RunnerSettings {
     pub(crate) drain_limit: Duration,
     /// The API's address for workers, if it is not the runner's own.
     pub(crate) api_url: Option<String>,
+    /// How tasks are isolated.
+    pub(crate) sandbox: SandboxConfig,
 }
 
 impl SettingFlags {
@@ -206,6 +209,10 @@ impl Settings {
             })
         };
         let text = |key| layers.text(key).0.trim().to_owned();
+        let list = |key| -> Vec<String> {
+            let words = layers.text(key).0.split(',').map(|word| word.trim().to_owned());
+            words.filter(|word| !word.is_empty()).collect()
+        };
         let data = PathBuf::from(text("data"));
         let work = text("runner.work");
         let lease_ttl = duration("lease.ttl")?;
@@ -257,16 +264,20 @@ impl Settings {
                     Ok(slots) => Ok(slots),
                     Err(_) => Err(format!("{text:?} is not a whole number")),
                 })?,
-                labels: text("runner.labels")
-                    .split(',')
-                    .map(|l| l.trim().to_owned())
-                    .filter(|l| !l.is_empty())
-                    .collect(),
+                labels: list("runner.labels"),
                 work: if work.is_empty() { data.join("runner") } else { PathBuf::from(work) },
                 log_cap: size("runner.log_cap")?,
                 kill_grace: duration("runner.kill_grace")?,
                 drain_limit: duration("runner.drain_limit")?,
                 api_url: Some(text("runner.api_url")).filter(|url| !url.is_empty()),
+                sandbox: SandboxConfig {
+                    policy: layers.read("sandbox.policy", policy)?,
+                    binds: layers.read("sandbox.binds", |_| folders(list("sandbox.binds")))?,
+                    first_uid: layers.read("sandbox.first_uid", |text| match text.parse::<u32>() {
+                        Ok(uid) if uid > 0 => Ok(uid),
+                        _ => Err(format!("{text:?} is not the number of a user other than root")),
+                    })?,
+                },
             },
             data,
         })
@@ -294,6 +305,24 @@ fn listen(text: &str) -> Result<String, String> {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
         _ => Err(format!("{text:?} is not HOST:PORT, such as 127.0.0.1:8080")),
     }
+}
+
+fn policy(text: &str) -> Result<Policy, String> {
+    match text {
+        "off" => Ok(Policy::Off),
+        "degrade" => Ok(Policy::Degrade),
+        "require" => Ok(Policy::Require),
+        _ => Err(format!("{text:?} is neither off, degrade nor require")),
+    }
+}
+
+/// Paths that must be absolute.
+fn folders(texts: Vec<String>) -> Result<Vec<PathBuf>, String> {
+    let absolute = |text: String| match PathBuf::from(&text) {
+        path if path.is_absolute() => Ok(path),
+        _ => Err(format!("{text:?} does not begin with a slash")),
+    };
+    texts.into_iter().map(absolute).collect()
 }
 
 fn host_name() -> String {

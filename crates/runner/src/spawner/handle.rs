@@ -1,7 +1,7 @@
 //! The runner's side: asks the spawner for processes, and keeps a spawner there to ask.
 
-use std::collections::HashMap;
-use std::io::{self, IoSlice};
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,16 +10,27 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
-use tokio::io::{AsyncReadExt as _, Interest};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
+    socketpair,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
 
-use super::message::{self, End, Word};
+use super::message::{self, Contents, End, Left, Word};
+use super::sys;
 use crate::config::SpawnerCommand;
 use crate::outlet::Outlet;
+use crate::sandbox::{self, InForce, Setup};
+
+/// Most bytes of what a spawner says of its sandbox.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// Longest time that a sandbox takes to be made.
+const SETUP_LIMIT: Duration = Duration::from_secs(10);
 
 /// A process to be started.
 pub(crate) struct Order<'a> {
@@ -33,6 +44,8 @@ pub(crate) struct Order<'a> {
     pub(crate) cwd: &'a str,
     /// An entry of its environment that no other task has.
     pub(crate) mark: &'a str,
+    /// What it finds in its sandbox; none: it runs without one. As the spawner was made for it.
+    pub(crate) contents: Option<Contents<'a>>,
 }
 
 /// Why a process was not started, for a reason that is not the task's.
@@ -52,6 +65,7 @@ pub(crate) enum SpawnError {
 /// its spawner can do nothing else; and whatever falls to a spawner is certainly of the one process that it ran.
 pub(crate) struct Spawner {
     command: SpawnerCommand,
+    sandbox: Option<sandbox::Plan>,
     spawners: Box<[One]>,
     ids: AtomicU64,
 }
@@ -76,7 +90,12 @@ pub(crate) struct Child {
     pub(crate) start: oneshot::Receiver<Instant>,
     /// How it ended, once nothing of it is left. An error: its spawner died, and it was killed.
     pub(crate) end: oneshot::Receiver<End>,
+    /// The result that it left in its sandbox, there before its end is told.
+    result: oneshot::Receiver<LeftBehind>,
 }
+
+/// A result as a descriptor, or why it cannot be read.
+type LeftBehind = Result<OwnedFd, Errno>;
 
 /// Counts a process as one of its spawner's for as long as it lives.
 struct Load {
@@ -98,6 +117,8 @@ impl Drop for Load {
 
 struct Connection {
     socket: UnixStream,
+    /// What is in force in the spawner's sandbox; none: it has none.
+    in_force: Option<InForce>,
     /// Held while a frame is being written.
     writing: tokio::sync::Mutex<()>,
     /// Who waits for which process; none once the spawner is gone.
@@ -108,45 +129,70 @@ struct Connection {
 struct Listener {
     mark: String,
     start: Option<oneshot::Sender<Instant>>,
+    result: oneshot::Sender<LeftBehind>,
     end: oneshot::Sender<End>,
 }
 
 impl Spawner {
     /// A handle that starts a spawner when one is needed, and anew whenever one died.
     ///
-    /// `slots` processes run at once; others wait for one to end.
-    pub(crate) fn new(command: SpawnerCommand, slots: usize) -> Self {
+    /// `slots` processes run at once; others wait for one to end. Each spawner lives in a sandbox of the plan, if there
+    /// is one.
+    pub(crate) fn new(command: SpawnerCommand, slots: usize, sandbox: Option<sandbox::Plan>) -> Self {
         let spawners = (0..slots).map(|_| One::default()).collect();
-        Self { command, spawners, ids: AtomicU64::new(1) }
+        Self { command, sandbox, spawners, ids: AtomicU64::new(1) }
+    }
+
+    /// Starts all spawners, and with them makes all sandboxes. Returns what is in force in each of them, which is the
+    /// same for all; none if there is to be no sandbox.
+    pub(crate) async fn prepare(&self) -> io::Result<Option<InForce>> {
+        let mut in_force = None;
+        for slot in 0..self.spawners.len() {
+            in_force = self.connect(slot).await?.in_force.clone();
+        }
+        Ok(in_force)
+    }
+
+    /// Makes no more sandboxes: for a host that cannot, before anything was started.
+    pub(crate) fn leave_sandbox(&mut self) {
+        self.sandbox = None;
+        self.spawners = self.spawners.iter().map(|_| One::default()).collect();
     }
 
     /// Starts a process. That its program cannot be run is told as its end.
     pub(crate) async fn spawn(&self, order: &Order<'_>) -> Result<Child, SpawnError> {
-        let least = self.spawners.iter().min_by_key(|one| one.load.load(Ordering::Relaxed));
-        let one = least.ok_or_else(|| SpawnError::Spawner(io::Error::other("the runner has no slots")))?;
+        let load_of = |one: &One| one.load.load(Ordering::Relaxed);
+        let least = self.spawners.iter().enumerate().min_by_key(|(_, one)| load_of(one));
+        let (slot, one) =
+            least.ok_or_else(|| SpawnError::Spawner(io::Error::other("the runner has no slots")))?;
         let load = Load::add(&one.load);
-        let connection = self.connect(one).await.map_err(SpawnError::Spawner)?;
+        let connection = self.connect(slot).await.map_err(SpawnError::Spawner)?;
         let (stdout, stdout_end) = output_pipe().map_err(SpawnError::Pipes)?;
         let (stderr, stderr_end) = output_pipe().map_err(SpawnError::Pipes)?;
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let frame = message::encode_spawn(id, order.program, order.cwd, order.argv, order.env);
-        let (start, end) = connection
-            .expect(id, order.mark)
+        let contents = order.contents.as_ref();
+        let frame = message::encode_spawn(id, order.program, order.cwd, order.argv, order.env, contents);
+        let ((start, started), (end, ended), (result, left)) =
+            (oneshot::channel(), oneshot::channel(), oneshot::channel());
+        let listener = Listener { mark: order.mark.to_owned(), start: Some(start), result, end };
+        connection
+            .expect(id, listener)
             .ok_or_else(|| SpawnError::Spawner(io::ErrorKind::BrokenPipe.into()))?;
         connection.send(&frame, &[stdout_end, stderr_end]).await.map_err(SpawnError::Spawner)?;
-        Ok(Child { id, connection, load, stdout, stderr, start, end })
+        Ok(Child { id, connection, load, stdout, stderr, start: started, end: ended, result: left })
     }
 
     /// The connection to a spawner that is alive.
-    async fn connect(&self, one: &One) -> io::Result<Arc<Connection>> {
-        let mut current = one.connection.lock().await;
+    async fn connect(&self, slot: usize) -> io::Result<Arc<Connection>> {
+        let mut current = self.spawners[slot].connection.lock().await;
         if let Some(connection) = current.as_ref().filter(|c| c.is_alive()) {
             return Ok(connection.clone());
         }
         if current.take().is_some() {
             warn!("a spawner died; starting another");
         }
-        let connection = Connection::open(&self.command)?;
+        let setup = self.sandbox.as_ref().map(|plan| plan.setup(slot));
+        let connection = Connection::open(&self.command, setup.as_ref()).await?;
         *current = Some(connection.clone());
         Ok(connection)
     }
@@ -165,10 +211,15 @@ impl Child {
         // A failure means that the spawner is gone, and so is the process; `end` tells.
         let _ = self.connection.send(&message::encode_kill(self.id, signal), &[]).await;
     }
+
+    /// The result that it left in its sandbox, once its end was told.
+    pub(crate) fn result(&mut self) -> Option<LeftBehind> {
+        self.result.try_recv().ok()
+    }
 }
 
 impl Connection {
-    fn open(command: &SpawnerCommand) -> io::Result<Arc<Self>> {
+    async fn open(command: &SpawnerCommand, setup: Option<&Setup>) -> io::Result<Arc<Self>> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
         let mut process = Command::new(&command.program)
             .args(&command.args)
@@ -178,8 +229,21 @@ impl Connection {
             .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", command.program.display())))?;
         let ours = std::os::unix::net::UnixStream::from(ours);
         ours.set_nonblocking(true)?;
+        std::thread::Builder::new().name("spawner-wait".to_owned()).stack_size(64 * 1024).spawn(
+            move || match process.wait() {
+                Ok(status) if status.success() => {}
+                Ok(status) => error!("the spawner ended: {status}"),
+                Err(error) => error!("cannot wait for the spawner: {error}"),
+            },
+        )?;
+        let mut socket = UnixStream::from_std(ours)?;
+        let in_force = match setup {
+            Some(setup) => Some(timeout(SETUP_LIMIT, set_up(&mut socket, setup)).await??),
+            None => None,
+        };
         let connection = Arc::new(Connection {
-            socket: UnixStream::from_std(ours)?,
+            socket,
+            in_force,
             writing: tokio::sync::Mutex::default(),
             waiting: Mutex::new(Some(HashMap::new())),
         });
@@ -189,13 +253,6 @@ impl Connection {
             Arc::downgrade(&connection),
             connection.socket.as_fd().try_clone_to_owned()?,
         ));
-        std::thread::Builder::new().name("spawner-wait".to_owned()).stack_size(64 * 1024).spawn(
-            move || match process.wait() {
-                Ok(status) if status.success() => {}
-                Ok(status) => error!("the spawner ended: {status}"),
-                Err(error) => error!("cannot wait for the spawner: {error}"),
-            },
-        )?;
         Ok(connection)
     }
 
@@ -204,15 +261,14 @@ impl Connection {
     }
 
     /// Registers somebody who wants to know of process `id`; `None`: the spawner is gone.
-    fn expect(&self, id: u64, mark: &str) -> Option<(oneshot::Receiver<Instant>, oneshot::Receiver<End>)> {
-        let ((start, started), (end, ended)) = (oneshot::channel(), oneshot::channel());
-        let listener = Listener { mark: mark.to_owned(), start: Some(start), end };
+    fn expect(&self, id: u64, listener: Listener) -> Option<()> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).as_mut()?.insert(id, listener);
-        Some((started, ended))
+        Some(())
     }
 
-    /// Passes on what the spawner says. Nobody listens any more if the attempt was dropped.
-    fn tell(&self, id: u64, word: Word) {
+    /// Passes on what the spawner says; the descriptors that came with it, too. Nobody listens any more if the attempt
+    /// was dropped.
+    fn tell(&self, id: u64, word: Word, fds: &mut VecDeque<OwnedFd>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(waiting) = waiting.as_mut() else { return };
         match word {
@@ -223,7 +279,15 @@ impl Connection {
                 }
             }
             Word::Ended(end) => {
+                let left = match end {
+                    End::Exited { result: Left::File, .. } => fds.pop_front().map(Ok),
+                    End::Exited { result: Left::Unreadable(errno), .. } => Some(Err(Errno::from_raw(errno))),
+                    _ => None,
+                };
                 if let Some(listener) = waiting.remove(&id) {
+                    if let Some(left) = left {
+                        let _ = listener.result.send(left);
+                    }
                     let _ = listener.end.send(end);
                 }
             }
@@ -257,22 +321,65 @@ impl Connection {
     }
 }
 
+/// Has the spawner make its sandbox, before anything else is said to it.
+async fn set_up(socket: &mut UnixStream, setup: &Setup) -> io::Result<InForce> {
+    socket.write_all(&message::encode_setup(&serde_json::to_vec(setup)?)).await?;
+    let mut length = [0; 4];
+    socket.read_exact(&mut length).await?;
+    let length = u32::from_ne_bytes(length) as usize;
+    if length > MAX_ANSWER {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut answer = vec![0; length];
+    socket.read_exact(&mut answer).await?;
+    serde_json::from_slice::<Result<InForce, String>>(&answer)?.map_err(io::Error::other)
+}
+
 /// Passes on what the spawner says, until the spawner is gone.
 async fn read_words(connection: std::sync::Weak<Connection>, socket: OwnedFd) {
     let socket = std::os::unix::net::UnixStream::from(socket);
-    let Ok(mut socket) = UnixStream::from_std(socket) else { return };
-    let mut record = [0; message::RECORD];
-    while socket.read_exact(&mut record).await.is_ok() {
-        let (id, word) = message::decode_word(&record);
+    let Ok(socket) = UnixStream::from_std(socket) else { return };
+    let (mut words, mut length, mut fds) = ([0; 16 * message::RECORD], 0, VecDeque::new());
+    loop {
+        let received =
+            socket.async_io(Interest::READABLE, || receive(&socket, &mut words[length..], &mut fds));
+        match received.await {
+            Ok(0) | Err(_) => break,
+            Ok(read) => length += read,
+        }
         let Some(connection) = connection.upgrade() else { return };
-        connection.tell(id, word);
+        let (records, _) = words[..length].as_chunks::<{ message::RECORD }>();
+        let told = size_of_val(records);
+        for record in records {
+            let (id, word) = message::decode_word(record);
+            connection.tell(id, word, &mut fds);
+        }
+        words.copy_within(told..length, 0);
+        length -= told;
     }
     let Some(connection) = connection.upgrade() else { return };
     let mut waiting = connection.waiting.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(lost) = waiting.take().filter(|lost| !lost.is_empty()) {
         // Their leaders died with the spawner, what they had started may live. Before anybody is told.
-        kill_marked(|entry| lost.values().any(|listener| listener.mark.as_bytes() == entry));
+        let marks: Vec<_> = lost.values().map(|listener| listener.mark.as_bytes()).collect();
+        if marks.iter().any(|mark| !mark.is_empty()) {
+            kill_marked(|entry| !entry.is_empty() && marks.contains(&entry));
+        }
     }
+}
+
+/// Reads what there is, and the descriptors that came with it.
+fn receive(socket: &UnixStream, into: &mut [u8], fds: &mut VecDeque<OwnedFd>) -> io::Result<usize> {
+    let mut space = nix::cmsg_space!([std::os::fd::RawFd; 4]);
+    let mut buffer = [IoSliceMut::new(into)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut buffer, Some(&mut space), flags)?;
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(received) = control {
+            fds.extend(received.into_iter().map(sys::own));
+        }
+    }
+    Ok(message.bytes)
 }
 
 impl Drop for Connection {

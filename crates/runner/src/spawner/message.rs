@@ -2,27 +2,84 @@
 //!
 //! Requests are frames: length (4 bytes, not counting itself), kind (1), then the fields; strings end in a zero byte.
 //! Answers are records of one size. Numbers are in the machine's order: both ends are the same binary.
+//!
+//! A spawner that is to live in a sandbox is told so first: a frame with what to make, as JSON, which is answered by a
+//! frame with what there is then, or why it cannot be made. That happens once.
 
 use std::ffi::CStr;
 
 const SPAWN: u8 = 1;
 const KILL: u8 = 2;
+const SETUP: u8 = 3;
 
-/// Most bytes of a request: the kernel itself takes no more than 2 MiB of arguments and environment.
-pub(super) const MAX_FRAME: usize = 4 * 1024 * 1024;
+/// Most bytes of a request: the kernel itself takes no more than 2 MiB of arguments and environment; the rest is for the
+/// files that a task gets.
+pub(super) const MAX_FRAME: usize = 64 * 1024 * 1024;
 
 /// What the runner asks for.
 #[derive(Debug, PartialEq)]
 pub(super) enum Request<'a> {
     /// Start a process. The write ends of its pipes, standard output first, travel beside the frame.
-    Spawn { id: u64, program: &'a CStr, cwd: &'a CStr, argv: Vec<&'a CStr>, env: Vec<&'a CStr> },
+    Spawn {
+        id: u64,
+        program: &'a CStr,
+        cwd: &'a CStr,
+        argv: Vec<&'a CStr>,
+        env: Vec<&'a CStr>,
+        /// What the process finds in its sandbox; to be left out by whoever has none.
+        inside: Option<Inside<'a>>,
+    },
     /// Send a signal to the group of a process that was started; one that waits is withdrawn. Signal 0 sends none, and
     /// asks for an answer: that it has started, or that it was withdrawn.
     Kill { id: u64, signal: i32 },
+    /// Make a sandbox and live in it.
+    Setup(&'a [u8]),
+}
+
+/// What a task finds in its sandbox.
+#[derive(Debug, PartialEq)]
+pub(super) struct Inside<'a> {
+    /// The folder of its package among the packages; empty: it has none.
+    pub(super) package: &'a CStr,
+    /// How its directory comes to hold the package.
+    pub(super) view: View<'a>,
+    /// A file of the package to be made executable, for a view that is no copy.
+    pub(super) executable: Option<&'a CStr>,
+    /// Files to be written into its directory: name and content.
+    pub(super) files: Vec<(&'a CStr, &'a [u8])>,
+}
+
+/// How a task's directory comes to hold its package.
+#[derive(Debug, PartialEq)]
+pub(super) enum View<'a> {
+    /// These files are copied: name, in the order of names, and mode.
+    Copy(Vec<(&'a CStr, u32)>),
+    /// The package shines through where nothing was changed.
+    Overlay,
+}
+
+/// The same for whoever asks.
+#[derive(Debug)]
+pub(crate) struct Contents<'a> {
+    /// As [`Inside::package`].
+    pub(crate) package: &'a str,
+    /// As [`View::Copy`]; none: [`View::Overlay`].
+    pub(crate) copy: Option<&'a [(String, u32)]>,
+    /// As [`Inside::executable`].
+    pub(crate) executable: Option<&'a str>,
+    /// As [`Inside::files`].
+    pub(crate) files: &'a [(&'static str, Vec<u8>)],
 }
 
 /// A request to start a process as a frame. The strings must not hold zero bytes.
-pub(super) fn encode_spawn(id: u64, program: &str, cwd: &str, argv: &[String], env: &[String]) -> Vec<u8> {
+pub(super) fn encode_spawn(
+    id: u64,
+    program: &str,
+    cwd: &str,
+    argv: &[String],
+    env: &[String],
+    contents: Option<&Contents<'_>>,
+) -> Vec<u8> {
     let mut frame = Vec::with_capacity(2048);
     frame.extend_from_slice(&[0; 4]);
     frame.push(SPAWN);
@@ -34,7 +91,50 @@ pub(super) fn encode_spawn(id: u64, program: &str, cwd: &str, argv: &[String], e
         frame.extend_from_slice(text.as_bytes());
         frame.push(0);
     }
+    match contents {
+        Some(contents) => add(contents, &mut frame),
+        None => frame.push(NOTHING),
+    }
     seal(frame)
+}
+
+const NOTHING: u8 = 0;
+const COPY: u8 = 1;
+const OVERLAY: u8 = 2;
+
+fn add(contents: &Contents<'_>, frame: &mut Vec<u8>) {
+    let text = |frame: &mut Vec<u8>, text: &str| {
+        frame.extend_from_slice(text.as_bytes());
+        frame.push(0);
+    };
+    frame.push(if contents.copy.is_some() { COPY } else { OVERLAY });
+    text(frame, contents.package);
+    text(frame, contents.executable.unwrap_or_default());
+    let copies = contents.copy.unwrap_or_default();
+    frame.extend_from_slice(&(copies.len() as u32).to_ne_bytes());
+    for (name, mode) in copies {
+        text(frame, name);
+        frame.extend_from_slice(&mode.to_ne_bytes());
+    }
+    frame.extend_from_slice(&(contents.files.len() as u32).to_ne_bytes());
+    for (name, content) in contents.files {
+        text(frame, name);
+        frame.extend_from_slice(&(content.len() as u32).to_ne_bytes());
+        frame.extend_from_slice(content);
+    }
+}
+
+/// A request to make a sandbox as a frame.
+pub(super) fn encode_setup(json: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; 4];
+    frame.push(SETUP);
+    frame.extend_from_slice(json);
+    seal(frame)
+}
+
+/// A frame that is no request: bytes, and nothing said of them.
+pub(super) fn encode_answer(json: &[u8]) -> Vec<u8> {
+    seal([&[0; 4], json].concat())
 }
 
 /// A request to signal a process as a frame.
@@ -80,8 +180,10 @@ pub(super) fn decode(frame: &[u8]) -> Result<Request<'_>, Garbled> {
                 cwd: rest.text()?,
                 argv: (0..argc).map(|_| rest.text()).collect::<Result<_, _>>()?,
                 env: (0..envc).map(|_| rest.text()).collect::<Result<_, _>>()?,
+                inside: rest.inside()?,
             })
         }
+        SETUP => Ok(Request::Setup(rest.0)),
         KILL => Ok(Request::Kill {
             id: u64::from_ne_bytes(rest.take()?),
             signal: i32::from_ne_bytes(rest.take()?),
@@ -104,6 +206,32 @@ impl<'a> Reader<'a> {
         self.0 = &self.0[text.to_bytes_with_nul().len()..];
         Ok(text)
     }
+
+    fn number(&mut self) -> Result<u32, Garbled> {
+        self.take().map(u32::from_ne_bytes)
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], Garbled> {
+        let length = self.number()? as usize;
+        let (bytes, rest) = self.0.split_at_checked(length).ok_or(Garbled)?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    fn inside(&mut self) -> Result<Option<Inside<'a>>, Garbled> {
+        let [kind] = self.take()?;
+        if kind == NOTHING {
+            return Ok(None);
+        }
+        let package = self.text()?;
+        let executable = Some(self.text()?).filter(|name| !name.is_empty());
+        let copies = self.number()?;
+        let copies = (0..copies).map(|_| Ok((self.text()?, self.number()?))).collect::<Result<_, _>>()?;
+        let files = self.number()?;
+        let files = (0..files).map(|_| Ok((self.text()?, self.bytes()?))).collect::<Result<_, _>>()?;
+        let view = if kind == COPY { View::Copy(copies) } else { View::Overlay };
+        Ok(Some(Inside { package, view, executable, files }))
+    }
 }
 
 /// Where the start of a process failed.
@@ -113,6 +241,10 @@ pub(crate) enum Step {
     Fork,
     /// Its surroundings could not be set up.
     Prepare,
+    /// Its file systems could not be mounted.
+    Mount,
+    /// Its files could not be written.
+    Fill,
     /// Its working directory could not be entered.
     Enter,
     /// The program could not be run.
@@ -120,7 +252,8 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Step; 4] = [Step::Fork, Step::Prepare, Step::Enter, Step::Exec];
+    pub(super) const ALL: [Step; 6] =
+        [Step::Fork, Step::Prepare, Step::Mount, Step::Fill, Step::Enter, Step::Exec];
 }
 
 /// What the spawner tells of a process.
@@ -147,6 +280,8 @@ pub(crate) enum End {
         system_us: u64,
         /// Most memory of any one process.
         peak_memory_bytes: u64,
+        /// What came of its result, if it ran in a sandbox.
+        result: Left,
     },
     /// It could not be started.
     Failed {
@@ -157,6 +292,35 @@ pub(crate) enum End {
     },
     /// It was withdrawn before it started.
     Withdrawn,
+}
+
+/// What a task in a sandbox left as its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Nothing.
+    Nothing,
+    /// A file, whose descriptor travels beside the answer.
+    File,
+    /// Something that cannot be read, for this reason.
+    Unreadable(i32),
+}
+
+impl Left {
+    fn encode(self) -> u32 {
+        match self {
+            Left::Nothing => 0,
+            Left::File => u32::MAX,
+            Left::Unreadable(errno) => errno.cast_unsigned(),
+        }
+    }
+
+    fn decode(number: u32) -> Self {
+        match number {
+            0 => Left::Nothing,
+            u32::MAX => Left::File,
+            errno => Left::Unreadable(errno.cast_signed()),
+        }
+    }
 }
 
 /// Bytes of one answer.
@@ -170,8 +334,9 @@ const STARTED: u64 = WITHDRAWN + 1;
 /// An answer as a record.
 pub(super) fn encode_word(id: u64, word: Word) -> [u8; RECORD] {
     let words = match word {
-        Word::Ended(End::Exited { status, wall_us, user_us, system_us, peak_memory_bytes }) => {
-            [id, EXITED, u64::from(status.cast_unsigned()), wall_us, user_us, system_us, peak_memory_bytes]
+        Word::Ended(End::Exited { status, wall_us, user_us, system_us, peak_memory_bytes, result }) => {
+            let code = u64::from(status.cast_unsigned()) | u64::from(result.encode()) << 32;
+            [id, EXITED, code, wall_us, user_us, system_us, peak_memory_bytes]
         }
         Word::Ended(End::Failed { step, errno }) => {
             [id, FAILED + step as u64, u64::from(errno.cast_unsigned()), 0, 0, 0, 0]
@@ -193,13 +358,16 @@ pub(super) fn decode_word(record: &[u8; RECORD]) -> (u64, Word) {
         *word = u64::from_ne_bytes(*bytes);
     }
     let [id, kind, code, wall_us, user_us, system_us, peak_memory_bytes] = words;
+    let result = Left::decode((code >> 32) as u32);
     let code = (code as u32).cast_signed();
     let step = kind.checked_sub(FAILED).and_then(|step| Step::ALL.get(step as usize));
     let word = match (kind, step) {
         (_, Some(&step)) => Word::Ended(End::Failed { step, errno: code }),
         (WITHDRAWN, _) => Word::Ended(End::Withdrawn),
         (STARTED, _) => Word::Started { since_us: wall_us },
-        _ => Word::Ended(End::Exited { status: code, wall_us, user_us, system_us, peak_memory_bytes }),
+        _ => {
+            Word::Ended(End::Exited { status: code, wall_us, user_us, system_us, peak_memory_bytes, result })
+        }
     };
     (id, word)
 }
@@ -212,28 +380,48 @@ mod tests {
     #[test]
     fn a_request_survives_its_frame() {
         let (argv, env) = (["sh".to_owned(), String::new()], ["A=1".to_owned()]);
-        let bytes = encode_spawn(7, "/bin/sh", "/tmp", &argv, &env);
-        let (body, length) = frame(&bytes).unwrap().unwrap();
-        assert_eq!(length, bytes.len());
-        let expected = Request::Spawn {
-            id: 7,
-            program: c"/bin/sh",
-            cwd: c"/tmp",
-            argv: vec![c"sh", c""],
-            env: vec![c"A=1"],
-        };
-        assert_eq!(decode(body), Ok(expected));
-        assert_eq!(frame(&bytes[..length - 1]), Ok(None));
+        let copy = [("a/b".to_owned(), 0o755)];
+        let files = [("__payload__", vec![0, 1])];
+        let of = |copy, executable| Contents { package: "hash", copy, executable, files: &files };
+        for contents in [None, Some(of(Some(&copy[..]), None)), Some(of(None, Some("x")))] {
+            let bytes = encode_spawn(7, "/bin/sh", "/tmp", &argv, &env, contents.as_ref());
+            let (body, length) = frame(&bytes).unwrap().unwrap();
+            assert_eq!(length, bytes.len());
+            let inside = contents.map(|contents| Inside {
+                package: c"hash",
+                view: contents.copy.map_or(View::Overlay, |_| View::Copy(vec![(c"a/b", 0o755)])),
+                executable: contents.executable.map(|_| c"x"),
+                files: vec![(c"__payload__", &[0, 1][..])],
+            });
+            let expected = Request::Spawn {
+                id: 7,
+                program: c"/bin/sh",
+                cwd: c"/tmp",
+                argv: vec![c"sh", c""],
+                env: vec![c"A=1"],
+                inside,
+            };
+            assert_eq!(decode(body), Ok(expected));
+            assert_eq!(frame(&bytes[..length - 1]), Ok(None));
+        }
+        let setup = encode_setup(b"{}");
+        assert_eq!(decode(&setup[4..]), Ok(Request::Setup(b"{}")));
         let kill = encode_kill(7, 15);
         assert_eq!(decode(&kill[4..]), Ok(Request::Kill { id: 7, signal: 15 }));
     }
 
     #[test]
     fn an_answer_survives_its_record() {
-        let exited =
-            End::Exited { status: -1, wall_us: u64::MAX, user_us: 2, system_us: 3, peak_memory_bytes: 4 };
+        let exited = [Left::Nothing, Left::File, Left::Unreadable(40)].map(|result| End::Exited {
+            status: -1,
+            wall_us: u64::MAX,
+            user_us: 2,
+            system_us: 3,
+            peak_memory_bytes: 4,
+            result,
+        });
         let failed = Step::ALL.map(|step| End::Failed { step, errno: 13 });
-        let ends = failed.into_iter().chain([exited, End::Withdrawn]).map(Word::Ended);
+        let ends = failed.into_iter().chain(exited).chain([End::Withdrawn]).map(Word::Ended);
         for word in ends.chain([Word::Started { since_us: 7 }]) {
             assert_eq!(decode_word(&encode_word(9, word)), (9, word));
         }

@@ -11,15 +11,19 @@
 //! | [`message`] | what the two say to each other |
 //! | [`handle`] | the runner's side |
 //! | [`process`] | the spawner's side |
+//! | [`slot`] | the sandbox around the spawner, which its tasks inherit |
+//! | [`init`] | the first process of a task in a sandbox |
 //! | [`sys`] | the system calls: the only unsafe code of the project |
 
 pub(crate) mod handle;
+mod init;
 mod message;
 mod process;
+mod slot;
 pub(crate) mod sys;
 
 pub(crate) use handle::{Child, Order, SpawnError, Spawner};
-pub(crate) use message::{End, Step};
+pub(crate) use message::{Contents, End, Step};
 
 /// The spawner process: serves the runner on standard input, which is a socket, until it closes.
 ///

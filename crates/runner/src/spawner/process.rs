@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::SignalFd;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, send};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
-use super::message::{self, End, Request, Word};
+use super::init;
+use super::message::{self, End, Inside, Left, Request, Step, Word};
+use super::slot::Slot;
+use super::sys::fork::{self, Forked, Told};
 use super::sys::{self, Launch, Stack, Waited};
 
 /// Most files a task may have open, if the host's own limit is not lower.
@@ -41,12 +44,15 @@ struct Spawner {
     /// Our children as the kernel lists them, if it does.
     children: Option<File>,
     stack: Stack,
+    /// The sandbox that we live in, and our tasks with us.
+    slot: Option<Slot>,
     /// The process that runs.
     task: Option<Task>,
     /// Requests that wait for it to end: so that the next process starts then, not a round trip later.
     waiting: VecDeque<Waiting>,
-    /// Answers that were not sent yet.
+    /// Answers that were not sent yet, and the descriptor that goes with the last of them.
     unsent: Vec<u8>,
+    result: Option<OwnedFd>,
     unread: Vec<u8>,
     fds: VecDeque<OwnedFd>,
 }
@@ -89,9 +95,11 @@ impl Spawner {
             null: File::open("/dev/null")?,
             children: File::open(format!("/proc/{me}/task/{me}/children")).ok(),
             stack: Stack::new(),
+            slot: None,
             task: None,
             waiting: VecDeque::new(),
             unsent: Vec::new(),
+            result: None,
             unread: Vec::new(),
             fds: VecDeque::new(),
         })
@@ -152,6 +160,11 @@ impl Spawner {
             match message::decode(frame).map_err(garbled)? {
                 request @ Request::Spawn { .. } => self.accept(&request, frame)?,
                 Request::Kill { id, signal } => self.kill(id, signal),
+                Request::Setup(json) => {
+                    if !self.enter_sandbox(json)? {
+                        return Ok(false);
+                    }
+                }
             }
             at += length;
         }
@@ -160,6 +173,19 @@ impl Spawner {
         self.unread.drain(..at);
         self.unread.shrink_to(64 * 1024);
         Ok(true)
+    }
+
+    /// Makes the sandbox and says what came of it; `false`: it cannot be made.
+    fn enter_sandbox(&mut self, json: &[u8]) -> io::Result<bool> {
+        let made = Slot::enter(&serde_json::from_slice(json)?);
+        let (slot, answer) = match made {
+            Ok((slot, in_force)) => (Some(slot), Ok(in_force)),
+            Err(why) => (None, Err(why)),
+        };
+        self.unsent = message::encode_answer(&serde_json::to_vec(&answer)?);
+        self.tell()?;
+        self.slot = slot;
+        Ok(self.slot.is_some())
     }
 
     /// Starts a process, or lets it wait.
@@ -189,7 +215,7 @@ impl Spawner {
     }
 
     fn spawn(&mut self, request: &Request<'_>, [stdout, stderr]: &[OwnedFd; 2]) {
-        let Request::Spawn { id, program, cwd, argv, env } = request else { return };
+        let Request::Spawn { id, program, cwd, argv, env, inside } = request else { return };
         let launch = Launch {
             program,
             argv,
@@ -200,7 +226,13 @@ impl Spawner {
             stderr: stderr.as_fd(),
         };
         let started = Instant::now();
-        match sys::spawn(&launch, &mut self.stack) {
+        let spawned = match (&mut self.slot, inside) {
+            (None, None) => sys::spawn(&launch, &mut self.stack),
+            (Some(slot), Some(inside)) => spawn_inside(slot, &launch, inside, &mut self.stack),
+            // The runner made the request for another spawner.
+            _ => Err((Step::Prepare, Errno::EINVAL)),
+        };
+        match spawned {
             Ok(leader) => {
                 self.task = Some(Task { id: *id, leader, started, end: None });
             }
@@ -214,6 +246,8 @@ impl Spawner {
             self.say(id, Word::Ended(End::Withdrawn));
         } else if let Some(task) = self.task.as_ref().filter(|task| task.id == id) {
             match Signal::try_from(signal) {
+                // The first process of a sandbox passes it on, or takes all with it.
+                Ok(signal) if self.slot.is_some() => drop(kill(task.leader, signal)),
                 // An error means that nothing of the group is left.
                 Ok(signal) => drop(killpg(task.leader, signal)),
                 Err(_) => self.say(id, Word::Started { since_us: micros(task.started) }),
@@ -227,20 +261,31 @@ impl Spawner {
         while let Ok(dead) = waitid(Id::All, flags) {
             let Some(pid) = dead.pid() else { break };
             let task = self.task.as_mut().filter(|task| task.leader == pid);
-            if task.is_some() {
+            if task.is_some() && self.slot.is_none() {
                 // Before it is buried: until then nobody else can get its number.
                 let _ = killpg(pid, Signal::SIGKILL);
             }
             let Some(waited) = sys::wait(pid, 0) else { break };
             if let Some(task) = task {
-                task.end = Some(exited(task, &waited));
+                task.end = Some(match &self.slot {
+                    None => exited(task, &waited),
+                    Some(slot) => ended_inside(task, &waited, slot.told),
+                });
             }
         }
         if let Some(Task { id, leader, end: Some(end), .. }) = self.task
-            && self.leaves_nothing(leader)
+            && (self.slot.is_some() || self.leaves_nothing(leader))
         {
             self.task = None;
+            if let End::Exited { result: Left::File, .. } = end {
+                // A descriptor goes with the last of the answers: those before it must be on their way.
+                self.tell()?;
+                self.result = self.slot.as_ref().and_then(Slot::take_result);
+            }
             self.say(id, Word::Ended(end));
+            if self.result.is_some() {
+                self.tell()?;
+            }
             self.start_waiting()?;
         }
         self.tell()
@@ -278,8 +323,15 @@ impl Spawner {
     fn tell(&mut self) -> io::Result<()> {
         let mut sent = 0;
         while sent < self.unsent.len() {
-            match send(self.socket.as_raw_fd(), &self.unsent[sent..], MsgFlags::MSG_NOSIGNAL) {
-                Ok(bytes) => sent += bytes,
+            let fds: Vec<_> = self.result.iter().map(AsRawFd::as_raw_fd).collect();
+            let rights = [ControlMessage::ScmRights(&fds)];
+            let rights = if fds.is_empty() { &[][..] } else { &rights };
+            let parts = [IoSlice::new(&self.unsent[sent..])];
+            match sendmsg::<()>(self.socket.as_raw_fd(), &parts, rights, MsgFlags::MSG_NOSIGNAL, None) {
+                Ok(bytes) => {
+                    sent += bytes;
+                    self.result = None;
+                }
                 Err(Errno::EINTR) => {}
                 // The runner is gone: reading will say so, and everything is ended then.
                 Err(Errno::EPIPE | Errno::ECONNRESET) => break,
@@ -294,7 +346,11 @@ impl Spawner {
     fn end_all(&mut self) {
         self.waiting.clear();
         if let Some(task) = &self.task {
-            let _ = killpg(task.leader, Signal::SIGKILL);
+            let _ = if self.slot.is_some() {
+                kill(task.leader, Signal::SIGKILL)
+            } else {
+                killpg(task.leader, Signal::SIGKILL)
+            };
         }
         // The dead wake us; the time is for those that the kernel has not yet handed to us.
         let deadline = Instant::now() + LAST_RITES;
@@ -307,6 +363,45 @@ impl Spawner {
     }
 }
 
+/// Starts a process in namespaces of its own. What of it fails, the copy of us that starts it tells when it ends.
+fn spawn_inside(
+    slot: &mut Slot,
+    launch: &Launch<'_>,
+    inside: &Inside<'_>,
+    stack: &mut Stack,
+) -> Result<Pid, (Step, Errno)> {
+    const FRESH: i32 = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
+    slot.show(inside.package)?;
+    slot.told.forget();
+    match fork::fork_into(FRESH).map_err(|errno| (Step::Fork, errno))? {
+        Forked::Parent(pid) => Ok(pid),
+        Forked::Child => init::live(slot, launch, inside, stack),
+    }
+}
+
+/// How a task ended whose first process told of it, unless it was killed before it could.
+fn ended_inside(task: &Task, waited: &Waited, told: &Told) -> End {
+    if let Some((step, errno)) = told.failure() {
+        let step = Step::ALL.get(step).copied().unwrap_or(Step::Prepare);
+        return End::Failed { step, errno };
+    }
+    match told.ending() {
+        None => exited(task, waited),
+        Some(ending) => End::Exited {
+            status: ending.status,
+            wall_us: micros(task.started),
+            user_us: ending.user_us,
+            system_us: ending.system_us,
+            peak_memory_bytes: ending.peak_memory_bytes,
+            result: match ending.result {
+                0 => Left::Nothing,
+                Told::SENT => Left::File,
+                errno => Left::Unreadable(errno),
+            },
+        },
+    }
+}
+
 fn exited(task: &Task, waited: &Waited) -> End {
     End::Exited {
         status: waited.status,
@@ -314,6 +409,7 @@ fn exited(task: &Task, waited: &Waited) -> End {
         user_us: waited.user_us,
         system_us: waited.system_us,
         peak_memory_bytes: waited.peak_memory_bytes,
+        result: Left::Nothing,
     }
 }
 

@@ -1,7 +1,5 @@
 //! The contract with the worker, as workers see it.
 
-use std::collections::BTreeMap;
-
 use windlass_model::bytes::Bytes;
 use windlass_model::exit::Exit;
 use windlass_model::id::{ScheduleId, Seq};
@@ -12,7 +10,7 @@ use crate::support::{World, command, runtime, zip};
 const PRINT: &str = r#"
 echo "args: $*"
 echo "pwd: $(pwd)"
-env | grep -vE '^(_|PWD|OLDPWD|SHLVL|LANG|LANGUAGE|LC_.*|TZ|SSL_CERT_.*)=' | sort
+env | grep -vE '^(_|PWD|OLDPWD|SHLVL|LANG|LANGUAGE|LC_.*|TZ|SSL_CERT_.*|TEST_WORLD)=' | sort
 "#;
 
 #[tokio::test]
@@ -20,15 +18,15 @@ async fn an_old_style_worker_sees_exactly_this() {
     let world = World::start();
     let mut revision = world.sh(PRINT);
     revision.config = Some("{}".to_owned());
-    revision.env_vars = BTreeMap::from([("OWN".to_owned(), "a=b c".to_owned())]);
+    revision.env_vars.insert("OWN".to_owned(), "a=b c".to_owned());
     let held = world.server.queue(&revision, |task| {
         task.schedule = Some(ScheduleId::new(Seq(5), 6));
         task.attempt = 2;
     });
     assert_eq!(world.server.report(held).await.exit, Exit::Code(0));
-    let attempts = world.work_dir.path().canonicalize().unwrap().join("attempts");
-    let dir = attempts.join(held.fence.0.to_string());
-    let log = world.log(held).replace(dir.to_str().unwrap(), "DIR").replace(&held.task.to_string(), "TASK");
+    let log = world.log(held);
+    let dir = log.lines().find_map(|line| line.strip_prefix("pwd: ")).unwrap().to_owned();
+    let log = log.replace(&dir, "DIR").replace(&held.task.to_string(), "TASK");
     let log: Vec<_> = log
         .lines()
         .map(|line| match line.split_once('=') {

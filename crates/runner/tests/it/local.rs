@@ -1,6 +1,5 @@
 //! Running a package without a server.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -8,7 +7,8 @@ use windlass_model::exit::Exit;
 use windlass_model::log::Stream;
 use windlass_runner::{LocalRun, run_local};
 
-use crate::support::{command, processes_marked, spawner, zip};
+use crate::server::{MARK, unique};
+use crate::support::{command, processes_marked, sandbox, spawner, zip};
 
 fn run(package: &std::path::Path, line: &str) -> LocalRun {
     LocalRun {
@@ -17,9 +17,10 @@ fn run(package: &std::path::Path, line: &str) -> LocalRun {
         launch: command(line),
         payload: b"{\"n\":1}".to_vec(),
         config: None,
-        env_vars: BTreeMap::new(),
+        env_vars: std::env::var(MARK).map(|mark| (MARK.to_owned(), mark)).into_iter().collect(),
         timeout: Duration::from_secs(30),
         api: None,
+        sandbox: sandbox(),
         spawner: spawner(),
     }
 }
@@ -77,15 +78,17 @@ async fn a_program_that_runs_a_package() {
 async fn tasks_die_with_the_runner_however_it_dies() {
     use std::io::BufRead as _;
     let folder = tempfile::tempdir().unwrap();
+    let mark = unique();
     let mut program = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "local::a_program_that_runs_a_package", "--ignored", "--nocapture"])
         .env("TMPDIR", folder.path())
+        .env(MARK, &mark)
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let mut output = std::io::BufReader::new(program.stdout.take().unwrap()).lines().map_while(Result::ok);
     assert!(output.any(|line| line.ends_with("started")));
-    let mark = format!("TASK_DIR={}", folder.path().canonicalize().unwrap().display());
+    let mark = format!("{MARK}={mark}");
     // The worker and its two children, the daemon and its child.
     until_marked(&mark, 5);
     program.kill().unwrap();
@@ -96,7 +99,8 @@ async fn tasks_die_with_the_runner_however_it_dies() {
 fn until_marked(mark: &str, expected: usize) {
     let deadline = std::time::Instant::now() + crate::server::PATIENCE / 2;
     loop {
-        let found = processes_marked(mark);
+        let found: Vec<_> = processes_marked(mark).iter().map(ToString::to_string).collect();
+        let found: Vec<_> = found.iter().filter(|process| process.contains("sleep 60")).collect();
         if found.len() == expected {
             return;
         }

@@ -12,8 +12,7 @@ async fn output_is_live_and_its_streams_are_kept_apart() {
         .server
         .queue(&world.sh("echo out; echo err >&2; while [ ! -e go ]; do sleep 0.01; done; echo end"), |_| {});
     world.server.until("both lines", |state| (size_bytes(&state.log(held)) == 8).then_some(())).await;
-    let go = world.work_dir.path().join("attempts").join(held.fence.0.to_string()).join("go");
-    std::fs::write(go, "").unwrap();
+    std::fs::write(world.task_dir(held).join("go"), "").unwrap();
     assert_eq!(world.server.report(held).await.exit, Exit::Code(0));
     let log = world.server.with(|state| state.log(held));
     assert_eq!(text(&log, Some(Stream::Stdout)), b"out\nend\n");

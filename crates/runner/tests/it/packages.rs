@@ -77,15 +77,14 @@ async fn the_least_recently_used_package_is_dropped_and_one_in_use_is_not() {
         world.work_dir.path().join("packages").join(&revisions[i].package.as_ref().unwrap().sha256).exists()
     };
     assert_eq!([kept(0), kept(1), kept(2), kept(3)], [true, false, false, true]);
-    std::fs::write(world.work_dir.path().join("attempts").join(used.fence.0.to_string()).join("go"), "")
-        .unwrap();
+    std::fs::write(world.task_dir(used).join("go"), "").unwrap();
     assert_eq!(world.server.report(used).await.exit, Exit::Code(0));
     world.stop().await;
 }
 
 #[tokio::test]
 async fn a_large_program_is_linked_and_one_that_was_changed_is_fetched_anew() {
-    let world = World::start();
+    let world = World::bare();
     let large = vec![b'x'; 2 << 20];
     let change = "stat -c %h large; chmod u+w large && echo y >> large";
     let files: [(&str, &[u8], u32); 2] = [("large", &large, 0o755), ("worker.sh", change.as_bytes(), 0o644)];
@@ -112,8 +111,7 @@ async fn what_a_task_does_to_a_large_file_is_not_seen_by_others() {
         world.server.until("output", |state| (!state.log(held).is_empty()).then_some(())).await;
     }
     for held in tasks {
-        let dir = world.work_dir.path().join("attempts").join(held.fence.0.to_string());
-        std::fs::write(dir.join("go"), "").unwrap();
+        std::fs::write(world.task_dir(held).join("go"), "").unwrap();
         assert_eq!(world.server.report(held).await.exit, Exit::Code(0));
         assert!(world.log(held).starts_with("2097152\n"), "{}", world.log(held));
     }

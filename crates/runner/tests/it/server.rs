@@ -28,7 +28,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(crate) struct Server(Arc<Inner>);
 
+/// The variable by which the processes of a world's tasks are known.
+pub(crate) const MARK: &str = "TEST_WORLD";
+
 struct Inner {
+    mark: String,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -58,6 +62,13 @@ pub(crate) struct State {
     next: i64,
 }
 
+/// A text that no other test uses.
+pub(crate) fn unique() -> String {
+    static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let n = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    format!("{}-{n}", std::process::id())
+}
+
 impl Server {
     pub(crate) fn start() -> Self {
         let state = State {
@@ -79,7 +90,12 @@ impl Server {
             heartbeat_ms: 10_000,
             next: 1,
         };
-        Server(Arc::new(Inner { state: Mutex::new(state), changed: Notify::new() }))
+        Server(Arc::new(Inner { mark: unique(), state: Mutex::new(state), changed: Notify::new() }))
+    }
+
+    /// What [`MARK`] is for the tasks of this server.
+    pub(crate) fn mark(&self) -> &str {
+        &self.0.mark
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -130,7 +146,7 @@ impl Server {
             package,
             launch,
             config: None,
-            env_vars: BTreeMap::new(),
+            env_vars: BTreeMap::from([(MARK.to_owned(), self.0.mark.clone())]),
             limits: Limits::DEFAULT,
             network: Network::default(),
         }

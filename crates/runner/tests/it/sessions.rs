@@ -137,9 +137,8 @@ async fn a_server_that_is_away_for_a_while_gets_every_report_once() {
         world.server.queue(&world.sh("echo here; while [ ! -e go ]; do sleep 0.01; done; echo end"), |_| {});
     world.server.until("output", |state| (!state.log(held).is_empty()).then_some(())).await;
     world.server.with(|state| state.is_away = true);
-    let dir = world.work_dir.path().join("attempts").join(held.fence.0.to_string());
-    std::fs::write(dir.join("go"), "").unwrap();
-    while dir.exists() {
+    std::fs::write(world.task_dir(held).join("go"), "").unwrap();
+    while !world.processes().is_empty() {
         tokio::task::yield_now().await;
     }
     world.server.with(|state| state.is_away = false);
@@ -161,8 +160,7 @@ async fn tasks_in_an_answer_that_was_lost_are_not_stuck() {
         assert!(state.held.contains_key(&lost.fence));
         assert_ne!(state.registered[0].instance, state.registered[1].instance);
     });
-    let dir = world.work_dir.path().join("attempts").join(long.fence.0.to_string());
-    std::fs::write(dir.join("go"), "").unwrap();
+    std::fs::write(world.task_dir(long).join("go"), "").unwrap();
     assert_eq!(world.server.report(long).await.exit, Exit::Code(0));
     let again =
         |state: &crate::server::State| state.reports.iter().find(|r| r.held.task == lost.task).cloned();
@@ -206,7 +204,7 @@ async fn a_spawner_that_is_killed_is_replaced_and_its_attempts_are_given_back() 
 
 #[tokio::test]
 async fn a_worker_that_kills_its_spawner_each_time_fails() {
-    let world = World::start();
+    let world = World::bare();
     world.server.queue(&world.sh("echo here; kill -9 $PPID; sleep 60"), |_| {});
     let report = world.server.until("a report", |state| state.reports.first().cloned()).await;
     assert_eq!(report.exit, Exit::Signal(9));
@@ -215,15 +213,17 @@ async fn a_worker_that_kills_its_spawner_each_time_fails() {
     world.stop().await;
 }
 
-/// The spawner that has a child of this world.
+/// The spawner that has a child of this world: the outermost, as in a sandbox a copy of it is the first process.
 fn children_named(name: &str, world: &World) -> i32 {
     let of_world = world.processes();
     let pid = of_world[0].split([':', '/']).nth(2).unwrap();
-    let mut pid: i32 = pid.parse().unwrap();
+    let (mut pid, mut found): (i32, _) = (pid.parse().unwrap(), None);
     loop {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        if status.starts_with(&format!("Name:\t{}", &name[..15.min(name.len())])) {
-            return pid;
+        let is_named = status.starts_with(&format!("Name:\t{}", &name[..15.min(name.len())]));
+        match found {
+            Some(spawner) if !is_named => return spawner,
+            _ => found = is_named.then_some(pid),
         }
         pid = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap().parse().unwrap();
     }

@@ -1,14 +1,15 @@
 //! A runner at work for a server, and packages for it.
 
 use std::io::{Cursor, Write as _};
+use std::path::PathBuf;
 
 use windlass_model::code::Launch;
 use windlass_model::log::text;
 use windlass_model::runner::{Held, RevisionSpec};
-use windlass_runner::{Runner, RunnerConfig, SpawnerCommand};
+use windlass_runner::{Policy, Runner, RunnerConfig, SandboxConfig, SpawnerCommand};
 use zip::write::SimpleFileOptions;
 
-use crate::server::Server;
+use crate::server::{MARK, Server};
 
 /// A server, and a runner that works for it.
 pub(crate) struct World {
@@ -20,6 +21,11 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn start() -> Self {
         Self::with(|_| {})
+    }
+
+    /// A runner that isolates nothing.
+    pub(crate) fn bare() -> Self {
+        Self::with(|config| config.sandbox.policy = Policy::Off)
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut RunnerConfig)) -> Self {
@@ -44,7 +50,20 @@ impl World {
 
     /// Processes of this runner's attempts that are alive.
     pub(crate) fn processes(&self) -> Vec<String> {
-        processes_marked(&format!("TASK_DIR={}/", self.work_dir.path().canonicalize().unwrap().display()))
+        let marked = processes_marked(&format!("{MARK}={}", self.server.mark()));
+        marked.into_iter().map(|process| process.to_string()).collect()
+    }
+
+    /// The directory of an attempt that runs, as it is reached from here.
+    pub(crate) fn task_dir(&self, held: Held) -> PathBuf {
+        let folder = self.work_dir.path().join("attempts").join(held.fence.0.to_string());
+        if folder.exists() {
+            return folder;
+        }
+        let of_task = |process: &Process| process.has(&format!("TASK_ID={}", held.task));
+        let processes = processes_marked(&format!("{MARK}={}", self.server.mark()));
+        let process = processes.iter().find(|process| of_task(process)).expect("the attempt runs");
+        process.path.join("root/task")
     }
 
     pub(crate) async fn stop(self) {
@@ -58,7 +77,17 @@ pub(crate) fn config(work_dir: &std::path::Path) -> RunnerConfig {
     config.name = "test".to_owned();
     config.slots = 2;
     config.spawner = spawner();
+    config.sandbox = sandbox();
     config
+}
+
+/// Whether tests run their tasks in a sandbox.
+pub(crate) fn sandbox() -> SandboxConfig {
+    let policy = match std::env::var("WINDLASS_TEST_SANDBOX").as_deref() {
+        Ok("require") => Policy::Require,
+        _ => Policy::Off,
+    };
+    SandboxConfig { policy, ..SandboxConfig::default() }
 }
 
 pub(crate) fn spawner() -> SpawnerCommand {
@@ -83,17 +112,29 @@ pub(crate) fn zip(files: &[(&str, &[u8], u32)]) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-/// Processes with an entry in their environment that begins with `mark`: path in `/proc` and command line.
-pub(crate) fn processes_marked(mark: &str) -> Vec<String> {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-    processes
-        .filter(|path| {
-            let environment = std::fs::read(path.join("environ")).unwrap_or_default();
-            environment.split(|&b| b == 0).any(|entry| entry.starts_with(mark.as_bytes()))
-        })
-        .map(|path| {
-            let line = std::fs::read(path.join("cmdline")).unwrap_or_default();
-            format!("{}: {}", path.display(), String::from_utf8_lossy(&line).replace('\0', " "))
-        })
-        .collect()
+/// A process, as `/proc` has it.
+pub(crate) struct Process {
+    path: PathBuf,
+    environment: Vec<u8>,
+}
+
+impl Process {
+    fn has(&self, entry: &str) -> bool {
+        self.environment.split(|&b| b == 0).any(|own| own == entry.as_bytes())
+    }
+}
+
+impl std::fmt::Display for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let line = std::fs::read(self.path.join("cmdline")).unwrap_or_default();
+        write!(f, "{}: {}", self.path.display(), String::from_utf8_lossy(&line).replace('\0', " "))
+    }
+}
+
+/// Processes that have `entry` in their environment.
+pub(crate) fn processes_marked(entry: &str) -> Vec<Process> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|process| process.path());
+    let processes = processes
+        .map(|path| Process { environment: std::fs::read(path.join("environ")).unwrap_or_default(), path });
+    processes.filter(|process| process.has(entry)).collect()
 }

@@ -14,6 +14,8 @@ use nix::unistd::Pid;
 use super::message::Step;
 
 pub(crate) mod confine;
+pub(crate) mod fork;
+pub(crate) mod mounts;
 
 /// A process to be started.
 pub(super) struct Launch<'a> {
@@ -159,6 +161,14 @@ pub(super) fn wait(pid: Pid, options: c_int) -> Option<Waited> {
     })
 }
 
+/// Takes any dead child off the process table; `None` if none is dead.
+pub(super) fn wait_any(options: c_int) -> Option<(Pid, i32)> {
+    let mut status = 0;
+    // SAFETY: the pointer is to our own local.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, options) };
+    (pid > 0).then(|| (Pid::from_raw(pid), status))
+}
+
 /// Sets every signal to what it does by itself, so that a program finds it so.
 pub(super) fn reset_signals() {
     for signal in 1..=64 {
@@ -168,7 +178,7 @@ pub(super) fn reset_signals() {
 }
 
 /// Takes over a descriptor that came with a message.
-pub(super) fn own(fd: RawFd) -> OwnedFd {
+pub(crate) fn own(fd: RawFd) -> OwnedFd {
     // SAFETY: the kernel made the descriptor for the message that it came with, so nobody else has it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }

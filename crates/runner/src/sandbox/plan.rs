@@ -1,0 +1,125 @@
+//! What a slot is made from, and what is in force once it is made.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::root::{self, Entry, Extras, ThisHost};
+
+/// Whether tasks run in a sandbox, and what they see in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxConfig {
+    /// Whether they do.
+    pub policy: Policy,
+    /// Folders and files of the host that tasks can read, beside the system's programs and libraries.
+    pub binds: Vec<PathBuf>,
+    /// The first of the users that tasks run as, one for each slot. Nothing else of the host may use them.
+    pub first_uid: u32,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        // Far above what systemd and containers give away.
+        Self { policy: Policy::Off, binds: Vec::new(), first_uid: 1_900_000_000 }
+    }
+}
+
+/// What is done where a host cannot isolate as it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Nothing is isolated, whatever the host can do.
+    Off,
+    /// Tasks run with what there is, and what is missing is said.
+    Degrade,
+    /// Tasks do not run.
+    Require,
+}
+
+/// What a slot is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    /// An empty folder, which the root is built over.
+    pub(crate) base: PathBuf,
+    /// What is in the root.
+    pub(crate) root: Vec<Entry>,
+    /// Where unpacked packages are.
+    pub(crate) packages: PathBuf,
+    /// The user and group of tasks; none: the spawner's own, in a user namespace.
+    pub(crate) user: Option<u32>,
+}
+
+/// What really surrounds the tasks of a slot: told by the spawner after it has made it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InForce {
+    /// Tasks run as a user of their slot's own.
+    pub(crate) own_user: bool,
+    /// A task can see its package through what it writes, and need not get a copy of all of it.
+    pub(crate) overlays: bool,
+}
+
+/// What all slots of a runner are made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    base: PathBuf,
+    packages: PathBuf,
+    binds: Vec<PathBuf>,
+    aliases: Vec<(String, PathBuf)>,
+    /// Files that tasks find somewhere else than the host has them: place and the host's path.
+    files: Vec<(&'static str, PathBuf)>,
+    first_uid: Option<u32>,
+}
+
+impl Plan {
+    /// A plan for a runner that unpacks into `packages` and has the empty folder `base`.
+    pub(crate) fn new(config: &SandboxConfig, base: &Path, packages: &Path) -> Self {
+        Self {
+            base: base.to_owned(),
+            packages: packages.to_owned(),
+            binds: config.binds.clone(),
+            aliases: Vec::new(),
+            files: Vec::new(),
+            first_uid: nix::unistd::geteuid().is_root().then_some(config.first_uid),
+        }
+    }
+
+    /// Lets tasks see what is at `path`, if it is absolute and there.
+    pub(crate) fn bind(&mut self, path: PathBuf) {
+        if path.is_absolute() && !root::shows(&self.root(), &path) {
+            self.binds.push(path);
+        }
+    }
+
+    /// Lets tasks find a copy of the host's file `from` at `at`, whatever its mode; returns `at`.
+    pub(crate) fn take(&mut self, at: &'static str, from: PathBuf) -> String {
+        self.files.push((at, from));
+        at.to_owned()
+    }
+
+    /// Lets tasks find the host's program `path` by the name `name`, too.
+    pub(crate) fn alias(&mut self, name: &str, path: &Path) {
+        self.aliases.push((name.to_owned(), path.to_owned()));
+    }
+
+    /// What is in the root, but for names of its own.
+    pub(crate) fn root(&self) -> Vec<Entry> {
+        self.setup(0).root
+    }
+
+    /// What the slot `slot` is made from, as the host is now.
+    pub(crate) fn setup(&self, slot: usize) -> Setup {
+        let user = self.first_uid.map(|first| first + slot as u32);
+        let extras = Extras {
+            binds: &self.binds,
+            aliases: &self.aliases,
+            uid: user.unwrap_or_else(|| nix::unistd::geteuid().as_raw()),
+            gid: user.unwrap_or_else(|| nix::unistd::getegid().as_raw()),
+            resolv: &std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
+        };
+        let mut root = root::root(&ThisHost, &extras);
+        root.extend(self.files.iter().map(|(at, from)| Entry::File {
+            at: at.into(),
+            content: std::fs::read_to_string(from).unwrap_or_default(),
+        }));
+        Setup { base: self.base.clone(), root, packages: self.packages.clone(), user }
+    }
+}

@@ -1,0 +1,209 @@
+//! The first process of a task's namespaces: makes what is the task's own, starts it, passes on what it is told, and
+//! buries whatever dies. When it ends, the kernel ends all that is left.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::unistd::{Gid, Pid, Uid, chdir, fchown};
+
+use super::message::{Inside, Step, View};
+use super::slot::Slot;
+use super::sys::fork::{self, Told};
+use super::sys::{self, Launch, Stack};
+use crate::plan::RESULT_FILE;
+use crate::sandbox::root::{CODE, TASK};
+
+/// What a task may write in all, and how many files, until packages have limits of their own.
+const TASK_OPTIONS: &str = "mode=755,size=1g,nr_inodes=200000";
+
+/// Lives the life of the first process. What comes of it is in `slot.told`.
+pub(super) fn live(slot: &Slot, launch: &Launch<'_>, inside: &Inside<'_>, stack: &mut Stack) -> ! {
+    let code = match prepare(slot, launch, inside).and_then(|()| sys::spawn(launch, stack)) {
+        Ok(main) => {
+            close(launch.stdout);
+            close(launch.stderr);
+            serve(slot, main)
+        }
+        Err((step, errno)) => {
+            slot.told.errno.store(errno as i32, Relaxed);
+            slot.told.step.store(step as i32 + 1, Relaxed);
+            Ok(())
+        }
+    };
+    fork::exit(i32::from(code.is_err()))
+}
+
+fn close(fd: BorrowedFd<'_>) {
+    // Ours alone: this is a copy of the process that will close it, too.
+    let _ = nix::unistd::close(fd.as_raw_fd());
+}
+
+fn prepare(slot: &Slot, launch: &Launch<'_>, inside: &Inside<'_>) -> Result<(), (Step, Errno)> {
+    let at = |step: Step| move |errno: Errno| (step, errno);
+    fork::die_with_parent().map_err(at(Step::Prepare))?;
+    // The spawner may have died before that; by its number it cannot be known from in here.
+    let mut spawner = [PollFd::new(slot.spawner.as_fd(), PollFlags::POLLIN)];
+    if poll(&mut spawner, PollTimeout::ZERO) != Ok(0) {
+        return Err((Step::Prepare, Errno::ESRCH));
+    }
+    mounts(slot, inside).map_err(at(Step::Mount))?;
+    if let Some(user) = slot.user {
+        // So that `/dev/stdout` can be opened: a pipe is its maker's.
+        for pipe in [launch.stdout, launch.stderr] {
+            fchown(pipe, Some(Uid::from_raw(user)), Some(Gid::from_raw(user))).map_err(at(Step::Prepare))?;
+        }
+        fork::become_user(user, user).map_err(at(Step::Prepare))?;
+        fork::die_with_parent().map_err(at(Step::Prepare))?;
+    }
+    fork::hide().map_err(at(Step::Prepare))?;
+    fill(inside).map_err(errno).map_err(at(Step::Fill))?;
+    chdir(TASK).map_err(at(Step::Enter))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is mapped over errors")]
+fn errno(error: io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// Mounts what is the task's own: one file system in memory for all that it writes, so that one limit holds for all,
+/// and the list of its processes.
+fn mounts(slot: &Slot, inside: &Inside<'_>) -> Result<(), Errno> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("task"), "/tmp", Some("tmpfs"), flags, Some(TASK_OPTIONS))?;
+    let folder = |path: &str, mode: u32| std::fs::DirBuilder::new().mode(mode).create(path).map_err(errno);
+    folder("/tmp/task", 0o700)?;
+    folder("/tmp/shm", 0o1777)?;
+    folder("/tmp/tmp", 0o1777)?;
+    if let Some(user) = slot.user {
+        nix::unistd::chown("/tmp/task", Some(Uid::from_raw(user)), Some(Gid::from_raw(user)))?;
+    }
+    let bind = |from, to| mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>);
+    if let View::Overlay = inside.view {
+        folder("/tmp/work", 0o700)?;
+        let options = format!("lowerdir={CODE},upperdir=/tmp/task,workdir=/tmp/work");
+        mount(Some("task"), TASK, Some("overlay"), flags, Some(options.as_str()))?;
+    } else {
+        bind("/tmp/task", TASK)?;
+    }
+    bind("/tmp/shm", "/dev/shm")?;
+    // Over the file system's own root, which is out of reach from here on.
+    bind("/tmp/tmp", "/tmp")?;
+    let flags = flags | MsFlags::MS_NOEXEC;
+    mount(Some("proc"), "/proc", Some("proc"), flags, Some("hidepid=2"))
+}
+
+/// Puts the task's files into its directory, as its user.
+fn fill(inside: &Inside<'_>) -> io::Result<()> {
+    let (code, task) = (Path::new(CODE), Path::new(TASK));
+    if let View::Copy(files) = &inside.view {
+        let mut folder = None;
+        for (name, mode) in files {
+            let name = Path::new(text(name)?);
+            // Sorted by name, so a folder is made once for all its files.
+            let parent = name.parent().filter(|parent| !parent.as_os_str().is_empty());
+            if parent.is_some() && parent != folder {
+                std::fs::create_dir_all(task.join(name).parent().unwrap_or(task))?;
+                folder = parent;
+            }
+            let mut target =
+                File::options().write(true).create_new(true).mode(*mode).open(task.join(name))?;
+            io::copy(&mut File::open(code.join(name))?, &mut target)?;
+        }
+    } else if let Some(name) = inside.executable {
+        std::fs::set_permissions(task.join(text(name)?), std::fs::Permissions::from_mode(0o755))?;
+    }
+    for (name, content) in &inside.files {
+        let path = task.join(text(name)?);
+        if let View::Overlay = inside.view {
+            clear(&path)?;
+        }
+        File::options().write(true).create_new(true).mode(0o600).open(path)?.write_all(content)?;
+    }
+    if let View::Overlay = inside.view {
+        clear(&task.join(RESULT_FILE))?;
+    }
+    Ok(())
+}
+
+/// Takes away what a package brings by a name that is ours, a folder even.
+fn clear(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn text(name: &CStr) -> io::Result<&str> {
+    name.to_str().map_err(io::Error::other)
+}
+
+/// Buries the dead and passes on what we are told from outside, until the main process has ended.
+fn serve(slot: &Slot, main: Pid) -> Result<(), Errno> {
+    let signals = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGTERM]);
+    loop {
+        let signalled = fork::wait_for_signal(&signals)?;
+        if signalled.signal == libc::SIGCHLD {
+            if let Some(status) = bury(main) {
+                end(slot, status);
+                return Ok(());
+            }
+        } else if signalled.is_from_outside {
+            // An error means that nothing of the group is left.
+            let _ = killpg(main, Signal::SIGTERM);
+        }
+    }
+}
+
+/// Takes the dead off the process table; the status of the main process if it is among them.
+fn bury(main: Pid) -> Option<i32> {
+    let mut status = None;
+    while let Some((pid, how)) = sys::wait_any(libc::WNOHANG) {
+        if pid == main {
+            status = Some(how);
+        }
+    }
+    status
+}
+
+/// Tells how it ended, and hands over its result.
+fn end(slot: &Slot, status: i32) {
+    let Told { result, .. } = slot.told;
+    // Without following links or waiting for a pipe's other end: the worker made the file.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let path = Path::new(TASK).join(RESULT_FILE);
+    match File::options().read(true).custom_flags(flags).open(path) {
+        Ok(file) => {
+            let fds = [file.as_raw_fd()];
+            let byte = [io::IoSlice::new(&[1])];
+            let rights = [ControlMessage::ScmRights(&fds)];
+            let sent = sendmsg::<()>(
+                slot.results.1.as_fd().as_raw_fd(),
+                &byte,
+                &rights,
+                MsgFlags::MSG_DONTWAIT,
+                None,
+            );
+            result.store(sent.map_or_else(|errno| errno as i32, |_| Told::SENT), Relaxed);
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => result.store(error.raw_os_error().unwrap_or(libc::EIO), Relaxed),
+    }
+    let (user_us, system_us, peak_memory_bytes) = fork::children_usage();
+    slot.told.user_us.store(user_us, Relaxed);
+    slot.told.system_us.store(system_us, Relaxed);
+    slot.told.peak_memory_bytes.store(peak_memory_bytes, Relaxed);
+    slot.told.status.store(status, Relaxed);
+    slot.told.has_ended.store(1, Relaxed);
+}
