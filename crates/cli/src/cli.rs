@@ -48,6 +48,8 @@ enum Command {
     Codes(commands::codes::Codes),
     /// Create and manage schedules
     Schedule(commands::schedule::Schedule),
+    /// Show the compute time that tasks took
+    Usage(commands::usage::Usage),
     /// List and drain runners
     Runners(commands::runners::Runners),
     /// Create, list and revoke tokens
@@ -89,6 +91,7 @@ pub(crate) fn run() -> Result<u8, Failure> {
         Command::Retry(command) => calling(command.run()),
         Command::Codes(command) => calling(command.run()),
         Command::Schedule(command) => calling(command.run()),
+        Command::Usage(command) => calling(command.run()),
         Command::Runners(command) => calling(command.run()),
         Command::Token(command) => calling(command.run()),
         Command::Project(command) => calling(command.run()),

@@ -1,5 +1,6 @@
 //! Compute time: what attempts used, summed; and how long they took and waited, as histograms.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::exit::Usage;
@@ -13,6 +14,42 @@ pub fn minute(at: Timestamp) -> i64 {
 /// The day of `at` in UTC, since the epoch.
 pub fn day(at: Timestamp) -> i64 {
     at.as_millis().div_euclid(86_400_000)
+}
+
+/// What sums are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageBy {
+    /// One for each package.
+    Code,
+    /// One for each schedule, of the tasks that it made.
+    Schedule,
+    /// One for each day, in UTC.
+    Day,
+}
+
+impl UsageBy {
+    /// Its name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            UsageBy::Code => "code",
+            UsageBy::Schedule => "schedule",
+            UsageBy::Day => "day",
+        }
+    }
+}
+
+/// The text names nothing that sums are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("sums are by code, schedule or day")]
+pub struct InvalidBy;
+
+impl FromStr for UsageBy {
+    type Err = InvalidBy;
+
+    fn from_str(text: &str) -> Result<Self, InvalidBy> {
+        let all = [UsageBy::Code, UsageBy::Schedule, UsageBy::Day];
+        all.into_iter().find(|by| by.as_str() == text).ok_or(InvalidBy)
+    }
 }
 
 /// What attempts used together. Sums stop at the greatest number that databases hold: a runner may report anything.

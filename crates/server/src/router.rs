@@ -25,10 +25,11 @@ use windlass_model::wire::tasks::{
     AttemptList, BulkCancelled, BulkRetried, Explanation, ProgressRequest, QueueRequest, Queued,
     RetryRequest, Task, TaskList, WebhookQueued,
 };
+use windlass_model::wire::usage::UsageReport;
 
 use crate::api::{
     bulk, clusters, codes, explain, filters, health, logs, metrics, projects, protocol, runners, schedules,
-    stacks, tasks, tokens, webhook,
+    stacks, tasks, tokens, usage, webhook,
 };
 use crate::app::App;
 use crate::auth::Access::{Known, Member, Open, Project as In, Root};
@@ -119,6 +120,11 @@ pub fn routes() -> Vec<Route> {
             .does("Change the fields of a schedule that are given").takes::<ScheduleRequest>(),
         post("/2/projects/{project_id}/schedules/{id}/cancel", In(Manage), schedules::cancel)
             .does("End a schedule; one that has ended stays as it is"),
+
+        // Compute time.
+        get("/2/projects/{project_id}/usage", In(Read), usage::read)
+            .does("What the attempts of the project's tasks used: wall time, processor time, peak memory").query(usage::PARAMETERS)
+            .gives::<UsageReport>(),
 
         // Projects and tokens.
         get("/2/projects", Known, projects::list)

@@ -15,7 +15,7 @@ use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
 use windlass_model::task::{Attempt, NewTask, Stored, Task};
 use windlass_model::time::Timestamp;
-use windlass_model::usage::ComputeTime;
+use windlass_model::usage::{ComputeTime, UsageBy};
 use windlass_model::wire::Page;
 
 use crate::error::StoreError;
@@ -24,7 +24,7 @@ use crate::types::{
     Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogPart, Pruned,
     Pulse, Rescued, Retention, TaskQuery,
 };
-use crate::usage::{Rollup, UsageBy, UsageOf};
+use crate::usage::{Rollup, UsageOf};
 
 /// What a store answers.
 pub type Result<T> = std::result::Result<T, StoreError>;

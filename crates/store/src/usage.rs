@@ -48,17 +48,6 @@ impl Rollup {
     }
 }
 
-/// What sums are of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UsageBy {
-    /// One for each package.
-    Code,
-    /// One for each schedule, of the tasks that it made.
-    Schedule,
-    /// One for each day, in UTC.
-    Day,
-}
-
 /// What a sum is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UsageOf {

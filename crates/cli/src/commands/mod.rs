@@ -21,3 +21,4 @@ pub(crate) mod tasks;
 pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod upload;
+pub(crate) mod usage;

@@ -132,6 +132,20 @@ fn a_schedule_queues_its_tasks() {
 }
 
 #[test]
+fn compute_time_is_summed_by_worker_schedule_and_day() {
+    let windlass = Windlass::start();
+    windlass.upload("busy", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done", &[]);
+    windlass.ok(&["queue", "busy", "-n", "3", "--wait"]);
+    let line = windlass.ok(&["usage"]);
+    let cells: Vec<&str> = line.split('\t').collect();
+    assert_eq!((cells.len(), cells[0], cells[1]), (5, "busy", "3"), "{line}");
+    assert!(cells[2..].iter().all(|cell| cell.parse::<u64>().unwrap() > 0), "{line}");
+    assert_eq!(windlass.ok(&["usage", "--by", "schedule"]), "");
+    let report = windlass.json(&["usage", "--by", "day", "--since", "1d"]);
+    assert_eq!((&report["by"], &report["total"]["attempts"]), (&Value::from("day"), &Value::from(3)));
+}
+
+#[test]
 fn a_folder_is_uploaded_downloaded_and_run_without_a_server() {
     let windlass = Windlass::start();
     let folder = windlass.home().join("report");

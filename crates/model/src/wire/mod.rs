@@ -11,6 +11,7 @@ pub mod more;
 pub mod projects;
 pub mod schedules;
 pub mod tasks;
+pub mod usage;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

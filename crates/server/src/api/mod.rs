@@ -18,4 +18,5 @@ pub mod schedules;
 pub mod stacks;
 pub mod tasks;
 pub mod tokens;
+pub mod usage;
 pub mod webhook;

@@ -19,4 +19,5 @@ mod tasks;
 mod tokens;
 mod trace;
 mod uploads;
+mod usage;
 mod wire;

@@ -8,13 +8,13 @@ use windlass_model::lease::Fence;
 use windlass_model::runner::Held;
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
+use windlass_model::usage::UsageBy;
 use windlass_model::wire::Page;
 
 use super::world::{CLUSTERS, Ids};
 use crate::memory::Memory;
 use crate::store::{Result, Store};
 use crate::types::{Statuses, TaskQuery};
-use crate::usage::UsageBy;
 
 /// Which fence of the database is which of the model.
 #[derive(Default)]

@@ -11,7 +11,7 @@ use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
 use windlass_model::task::{Attempt, NewTask, Stored, Task};
 use windlass_model::time::Timestamp;
-use windlass_model::usage::ComputeTime;
+use windlass_model::usage::{ComputeTime, UsageBy};
 use windlass_model::wire::Page;
 
 use super::State;
@@ -21,7 +21,7 @@ use crate::types::{
     Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogPart, Pruned,
     Pulse, Rescued, Retention, TaskQuery,
 };
-use crate::usage::{Rollup, UsageBy, UsageOf};
+use crate::usage::{Rollup, UsageOf};
 
 /// The model as a [`Store`]. It forgets everything when it is dropped.
 #[derive(Debug, Default)]

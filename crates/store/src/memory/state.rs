@@ -13,7 +13,7 @@ use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::{Schedule, ScheduleStatus};
 use windlass_model::task::{Attempt, NewTask, Status, Stored, Task, TaskState};
 use windlass_model::time::Timestamp;
-use windlass_model::usage::ComputeTime;
+use windlass_model::usage::{ComputeTime, UsageBy};
 use windlass_model::wire::Page;
 
 use super::usage::Sums;
@@ -24,7 +24,7 @@ use crate::types::{
     Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogBody, LogPart,
     Partition, Pruned, Pulse, Rescued, Retention, TaskQuery,
 };
-use crate::usage::{Rollup, UsageBy, UsageOf};
+use crate::usage::{Rollup, UsageOf};
 
 /// Where a task's key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

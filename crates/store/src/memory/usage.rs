@@ -7,10 +7,10 @@ use windlass_model::exit::Usage;
 use windlass_model::id::{CodeId, ScheduleId};
 use windlass_model::task::{Status, Task};
 use windlass_model::time::Timestamp;
-use windlass_model::usage::{ComputeTime, day, minute};
+use windlass_model::usage::{ComputeTime, UsageBy, day, minute};
 
 use crate::types::{Counts, Retention};
-use crate::usage::{Rollup, UsageBy, UsageOf};
+use crate::usage::{Rollup, UsageOf};
 
 /// Every sum that is kept.
 #[derive(Clone, Debug, Default)]

@@ -17,7 +17,7 @@ use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
 use windlass_model::task::{Attempt, NewTask, Status, Stored, Task};
 use windlass_model::time::Timestamp;
-use windlass_model::usage::ComputeTime;
+use windlass_model::usage::{ComputeTime, UsageBy};
 use windlass_model::wire::Page;
 
 use super::fault::store_error;
@@ -35,7 +35,7 @@ use crate::types::{
     Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogPart, Partition,
     Pruned, Pulse, Rescued, Retention, TaskQuery,
 };
-use crate::usage::{Rollup, UsageBy, UsageOf};
+use crate::usage::{Rollup, UsageOf};
 
 /// How a database is opened.
 #[derive(Clone, Copy, Debug)]

@@ -12,11 +12,10 @@ use windlass_model::id::TaskId;
 use windlass_model::log::{LogChunk, Stream};
 use windlass_model::runner::{AttemptLog, Held};
 use windlass_model::task::Status;
-use windlass_model::usage::ComputeTime;
+use windlass_model::usage::{ComputeTime, UsageBy};
 use windlass_store::Store;
 use windlass_store::sqlite::{Options, Sqlite, audit};
 use windlass_store::types::{Finished, TaskQuery};
-use windlass_store::usage::UsageBy;
 
 use crate::world::{World, dir_of_child, ending, now, spawn, success};
 

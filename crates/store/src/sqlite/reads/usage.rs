@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, params};
 use windlass_model::id::{ProjectId, ScheduleId};
 use windlass_model::time::Timestamp;
-use windlass_model::usage::{ComputeTime, day, minute};
+use windlass_model::usage::{ComputeTime, UsageBy, day, minute};
 
 use crate::sqlite::rows::IdBytes;
 use crate::sqlite::state::View;
 use crate::sqlite::usage::{FINAL, compute_time, rollup};
 use crate::types::Counts;
-use crate::usage::{Rollup, UsageBy, UsageOf};
+use crate::usage::{Rollup, UsageOf};
 
 /// Tasks of the package that ended in these minutes, by status.
 pub(in crate::sqlite) fn ended_between(
