@@ -361,7 +361,8 @@ impl<'a> World<'a> {
                 outcome,
                 msg: if *with_output { "said".to_owned() } else { String::new() },
                 usage: with_output.then_some(Usage {
-                    wall_ms: u64::from(*at) * 5,
+                    // A runner may report anything.
+                    wall_ms: if *at == 9 { i64::MAX as u64 / 2 } else { u64::from(*at) * 5 },
                     user_us: 6,
                     system_us: 7,
                     peak_memory_bytes: 8,

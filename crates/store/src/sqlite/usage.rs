@@ -40,8 +40,7 @@ impl Deltas {
         self.minutes.is_empty()
     }
 
-    /// Adds them to what is there. Read, summed here and written back: SQL cannot add histograms, nor stop a sum at the
-    /// greatest number.
+    /// Adds them to what is there. A minute is read, summed here and written back, as SQL cannot add histograms.
     pub(super) fn write(&self, conn: &Connection) -> rusqlite::Result<()> {
         let mut days: HashMap<(usize, i64), ComputeTime> = HashMap::new();
         let mut at = conn.prepare_cached(include_str!("sql/usage_minute.sql"))?;
@@ -70,38 +69,15 @@ impl Deltas {
                 days.entry((package, minute.div_euclid(MINUTES_A_DAY))).or_default().add(&delta.compute);
             }
         }
-        let mut at = conn.prepare_cached(
-            "SELECT attempts, wall_ms, cpu_us, peak FROM usage_day WHERE code = ?1 AND day = ?2",
-        )?;
-        let mut put = conn.prepare_cached(
-            "INSERT OR REPLACE INTO usage_day(code, day, attempts, wall_ms, cpu_us, peak)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?;
-        for (&(package, day), delta) in &days {
-            let sum = at.query_row(params![package, day], |row| compute_time(row, 0)).optional()?;
-            let mut sum = sum.unwrap_or_default();
-            sum.add(delta);
-            let [attempts, wall, cpu, peak] = numbers(&sum);
-            put.execute(params![package, day, attempts, wall, cpu, peak])?;
+        let mut add = conn.prepare_cached(include_str!("sql/add_usage_day.sql"))?;
+        for (&(package, day), used) in &days {
+            let [attempts, wall, cpu, peak] = numbers(used);
+            add.execute(params![package, day, attempts, wall, cpu, peak])?;
         }
-        if self.schedules.is_empty() {
-            return Ok(());
-        }
-        let mut at = conn.prepare_cached(
-            "SELECT attempts, wall_ms, cpu_us, peak FROM usage_schedule
-             WHERE code = ?1 AND day = ?2 AND schedule = ?3",
-        )?;
-        let mut put = conn.prepare_cached(
-            "INSERT OR REPLACE INTO usage_schedule(code, day, schedule, attempts, wall_ms, cpu_us, peak)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?;
-        for (&(package, day, schedule), delta) in &self.schedules {
-            let id = IdBytes(schedule.0);
-            let sum = at.query_row(params![package, day, id], |row| compute_time(row, 0)).optional()?;
-            let mut sum = sum.unwrap_or_default();
-            sum.add(delta);
-            let [attempts, wall, cpu, peak] = numbers(&sum);
-            put.execute(params![package, day, id, attempts, wall, cpu, peak])?;
+        for (&(package, day, schedule), used) in &self.schedules {
+            let mut add = conn.prepare_cached(include_str!("sql/add_usage_schedule.sql"))?;
+            let [attempts, wall, cpu, peak] = numbers(used);
+            add.execute(params![package, day, IdBytes(schedule.0), attempts, wall, cpu, peak])?;
         }
         Ok(())
     }
