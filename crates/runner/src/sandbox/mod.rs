@@ -15,8 +15,10 @@
 //! | [`landlock`] | where it may read and write, whom it may signal |
 //! | [`capabilities`] | that it has none |
 //! | [`network`] | what it reaches |
+//! | [`cgroup`] | what it may take of memory, processors and processes |
 
 pub(crate) mod capabilities;
+pub mod cgroup;
 pub mod confinement;
 pub(crate) mod landlock;
 pub mod network;
