@@ -4,12 +4,15 @@
 //! cache, the settings of languages. Everything else of the host is not hidden but not there: homes, the server's data,
 //! other tasks, keys, devices.
 
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 /// The task's directory.
 pub(crate) const TASK: &str = "/task";
+/// Folders in which a task may write: of `/dev` its devices and shared memory, the folder itself is read-only.
+pub(crate) const WRITABLE: [&CStr; 3] = [c"/task", c"/tmp", c"/dev"];
 /// The package as it was uploaded, read-only.
 pub(crate) const CODE: &str = "/code";
 /// Where the runner's own programs are found.

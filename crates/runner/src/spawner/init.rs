@@ -14,6 +14,7 @@ use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, Uid, chdir, fchown};
 
 use super::message::{Inside, Step, View};
@@ -28,6 +29,7 @@ const TASK_OPTIONS: &str = "mode=755,size=1g,nr_inodes=200000";
 
 /// Lives the life of the first process. What comes of it is in `slot.told`.
 pub(super) fn live(slot: &Slot, launch: &Launch<'_>, inside: &Inside<'_>, stack: &mut Stack) -> ! {
+    let launch = &Launch { confinement: Some(&slot.confinement), ..*launch };
     let code = match prepare(slot, launch, inside).and_then(|()| sys::spawn(launch, stack)) {
         Ok(main) => {
             close(launch.stdout);
@@ -81,9 +83,12 @@ fn mounts(slot: &Slot, inside: &Inside<'_>) -> Result<(), Errno> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("task"), "/tmp", Some("tmpfs"), flags, Some(TASK_OPTIONS))?;
     let folder = |path: &str, mode: u32| std::fs::DirBuilder::new().mode(mode).create(path).map_err(errno);
+    // Our mask of modes would take the right to write from others; it is the task's, too, so it comes back.
+    let mask = umask(Mode::empty());
     folder("/tmp/task", 0o700)?;
     folder("/tmp/shm", 0o1777)?;
     folder("/tmp/tmp", 0o1777)?;
+    umask(mask);
     if let Some(user) = slot.user {
         nix::unistd::chown("/tmp/task", Some(Uid::from_raw(user)), Some(Gid::from_raw(user)))?;
     }

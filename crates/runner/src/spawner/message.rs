@@ -247,13 +247,15 @@ pub(crate) enum Step {
     Fill,
     /// Its working directory could not be entered.
     Enter,
+    /// It could not be confined.
+    Confine,
     /// The program could not be run.
     Exec,
 }
 
 impl Step {
-    pub(super) const ALL: [Step; 6] =
-        [Step::Fork, Step::Prepare, Step::Mount, Step::Fill, Step::Enter, Step::Exec];
+    pub(super) const ALL: [Step; 7] =
+        [Step::Fork, Step::Prepare, Step::Mount, Step::Fill, Step::Enter, Step::Confine, Step::Exec];
 }
 
 /// What the spawner tells of a process.

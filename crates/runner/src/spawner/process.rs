@@ -224,6 +224,7 @@ impl Spawner {
             stdin: self.null.as_fd(),
             stdout: stdout.as_fd(),
             stderr: stderr.as_fd(),
+            confinement: None,
         };
         let started = Instant::now();
         let spawned = match (&mut self.slot, inside) {

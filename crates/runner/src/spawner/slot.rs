@@ -24,6 +24,7 @@ use super::message::Step;
 use super::sys;
 use super::sys::fork::{self, Forked, Told};
 use super::sys::mounts::{Denied, attach, copy_tree, deny, map_users};
+use crate::sandbox::confinement::Confinement;
 use crate::sandbox::root::{CODE, EMPTY, Entry, PACKAGES};
 use crate::sandbox::{InForce, Setup};
 
@@ -41,6 +42,8 @@ const READ_ONLY: MsFlags = MsFlags::MS_REMOUNT
 pub(super) struct Slot {
     /// The user of tasks; none: ours.
     pub(super) user: Option<u32>,
+    /// What tasks take from themselves.
+    pub(super) confinement: Confinement,
     /// What the first process of a task tells us.
     pub(super) told: &'static Told,
     /// This process, so that a task's first process can tell whether it lives.
@@ -82,7 +85,8 @@ impl Slot {
             .map_err(|e| format!("cannot make a socket pair: {e}"))?;
         let told = fork::share().map_err(|e| format!("cannot share memory: {e}"))?;
         let spawner = fork::own_handle().map_err(|e| format!("cannot be waited for: {e}"))?;
-        let slot = Self { user: setup.user, told, spawner, results, packages, code: None };
+        let confinement = Confinement::prepare().map_err(|e| format!("cannot give up capabilities: {e}"))?;
+        let slot = Self { user: setup.user, confinement, told, spawner, results, packages, code: None };
         Ok((slot, InForce { own_user: setup.user.is_some(), overlays }))
     }
 

@@ -12,12 +12,15 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::message::Step;
+use crate::sandbox::confinement::Confinement;
+use crate::sandbox::root::WRITABLE;
 
 pub(crate) mod confine;
 pub(crate) mod fork;
 pub(crate) mod mounts;
 
 /// A process to be started.
+#[derive(Clone, Copy)]
 pub(super) struct Launch<'a> {
     pub(super) program: &'a CStr,
     pub(super) argv: &'a [&'a CStr],
@@ -26,6 +29,8 @@ pub(super) struct Launch<'a> {
     pub(super) stdin: BorrowedFd<'a>,
     pub(super) stdout: BorrowedFd<'a>,
     pub(super) stderr: BorrowedFd<'a>,
+    /// What it takes from itself before its program begins.
+    pub(super) confinement: Option<&'a Confinement>,
 }
 
 /// Memory that a child runs on between its birth and its program. Reused: only one child is there at a time.
@@ -38,13 +43,14 @@ impl Stack {
 }
 
 /// What the child needs and what it leaves: it shares our memory until its program starts.
-struct Shared {
+struct Shared<'a> {
     program: *const c_char,
     argv: *const *const c_char,
     env: *const *const c_char,
     cwd: *const c_char,
     fds: [RawFd; 3],
     parent: c_long,
+    confinement: Option<&'a Confinement>,
     failed: Option<(Step, c_int)>,
 }
 
@@ -66,6 +72,7 @@ pub(super) fn spawn(launch: &Launch<'_>, stack: &mut Stack) -> Result<Pid, (Step
         cwd: launch.cwd.as_ptr(),
         fds: [launch.stdin.as_raw_fd(), launch.stdout.as_raw_fd(), launch.stderr.as_raw_fd()],
         parent: c_long::from(std::process::id().cast_signed()),
+        confinement: launch.confinement,
         failed: None,
     };
     let shared = &raw mut shared;
@@ -95,7 +102,7 @@ pub(super) fn spawn(launch: &Launch<'_>, stack: &mut Stack) -> Result<Pid, (Step
 /// The child, from its birth to its program.
 extern "C" fn become_program(shared: *mut c_void) -> c_int {
     // SAFETY: `spawn` passes its `Shared`, and is halted while this runs, so nobody else touches it.
-    let shared = unsafe { &mut *shared.cast::<Shared>() };
+    let shared = unsafe { &mut *shared.cast::<Shared<'_>>() };
     let Err(failed) = prepare(shared);
     shared.failed = Some(failed);
     // SAFETY: ends this process and nothing else.
@@ -106,7 +113,7 @@ extern "C" fn become_program(shared: *mut c_void) -> c_int {
 ///
 /// Bare system calls only: those of the C library that change the ids or the mask of a process talk to threads that
 /// are not there in the child.
-fn prepare(shared: &Shared) -> Result<std::convert::Infallible, (Step, c_int)> {
+fn prepare(shared: &Shared<'_>) -> Result<std::convert::Infallible, (Step, c_int)> {
     let none: u64 = 0;
     let at = |step: Step| move |errno: c_int| (step, errno);
     // SAFETY: each call gets descriptors of ours, pointers to zero-ended strings and arrays that `spawn` keeps alive,
@@ -127,6 +134,12 @@ fn prepare(shared: &Shared) -> Result<std::convert::Infallible, (Step, c_int)> {
         let mask = (&raw const none).cast::<c_void>();
         let unset = std::ptr::null_mut::<c_void>();
         call(libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, mask, unset, 8)).map_err(setup)?;
+    }
+    if let Some(confinement) = shared.confinement {
+        confinement.apply(&WRITABLE).map_err(|errno| (Step::Confine, errno as c_int))?;
+    }
+    // SAFETY: as above.
+    unsafe {
         call(libc::syscall(libc::SYS_execve, shared.program, shared.argv, shared.env))
             .map_err(at(Step::Exec))?;
     }
