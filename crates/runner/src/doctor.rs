@@ -1,11 +1,15 @@
-//! What this host can run and how it can isolate, found out without changing anything.
+//! What this host can run and how it can isolate, found out by looking and by trying.
 
 use std::fs;
 use std::path::Path;
 
-use crate::isolation;
+use windlass_model::isolation::Level;
+
+use crate::config::{Limits, SpawnerCommand};
+use crate::host::{Host, Parts};
 use crate::programs::{INTERPRETERS, find, host_path};
 use crate::sandbox::landlock::Landlock;
+use crate::sandbox::{Policy, SandboxConfig};
 
 /// One property of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,17 +38,11 @@ pub enum State {
 /// Free space below which a runner is likely to run out of it.
 const LITTLE_SPACE: u64 = 1 << 30;
 
-/// Looks at the host of a runner that works in `work_dir`.
-pub fn doctor(work_dir: &Path) -> Vec<Check> {
-    let mut checks = vec![
-        isolation_level(),
-        cgroups(),
-        user_namespaces(),
-        landlock(),
-        seccomp(),
-        strays(),
-        space(work_dir),
-    ];
+/// Looks at the host of a runner that works in `work_dir` and isolates its tasks by `sandbox`, and runs a task there that
+/// tries what tasks must not be able to do. Leaves nothing behind.
+pub async fn doctor(work_dir: &Path, sandbox: &SandboxConfig, spawner: SpawnerCommand) -> Vec<Check> {
+    let mut checks = isolation(sandbox, spawner).await;
+    checks.extend([cgroups(), user_namespaces(), landlock(), seccomp(), strays(), space(work_dir)]);
     checks.extend(INTERPRETERS.into_iter().chain(["go"]).map(interpreter));
     checks
 }
@@ -53,10 +51,57 @@ fn check(property: &str, state: State, found: impl Into<String>, advice: Option<
     Check { property: property.to_owned(), state, found: found.into(), advice: advice.map(str::to_owned) }
 }
 
-fn isolation_level() -> Check {
-    let isolation = isolation::bare();
-    let found = format!("level `{}`; missing: {}", isolation.level, isolation.missing.join("; "));
-    check("isolation", State::Lacking, found, Some("run only code that you trust with this host"))
+/// The level that tasks have, and what was found out about each property.
+async fn isolation(sandbox: &SandboxConfig, spawner: SpawnerCommand) -> Vec<Check> {
+    let host = match look(sandbox, spawner).await {
+        Ok(host) => host,
+        Err(why) => return vec![check("isolation", State::Bad, why.to_string(), None)],
+    };
+    let level = host.isolation.at_least();
+    let state = match level {
+        Level::CgroupsV1 | Level::CgroupsV2 => State::Good,
+        Level::Namespaces => State::Lacking,
+        Level::Process if sandbox.policy == Policy::Require => State::Bad,
+        Level::Process => State::Lacking,
+    };
+    let advice = match (sandbox.policy, state) {
+        (Policy::Off, _) => {
+            Some("run only code that you trust with this host, or set sandbox.policy to require")
+        }
+        (_, State::Bad) => Some("the runner will not start: see below"),
+        (_, State::Lacking) => Some("see below for what is missing"),
+        (_, State::Good) => None,
+    };
+    let mut checks = vec![check("isolation", state, format!("level `{level}`"), advice)];
+    checks.extend_from_slice(host.checks());
+    // What no task can find out.
+    let told = |what: &&String| !host.checks().iter().any(|check| what.starts_with(&check.property));
+    for what in host.isolation.missing.iter().filter(told) {
+        let (property, found) = what.split_once(": ").unwrap_or(("isolation", what));
+        checks.push(check(property, State::Lacking, found, None));
+    }
+    checks
+}
+
+async fn look(sandbox: &SandboxConfig, spawner: SpawnerCommand) -> std::io::Result<Host> {
+    let folder = tempfile::Builder::new().prefix("windlass-doctor-").tempdir()?;
+    std::fs::create_dir(folder.path().join("packages"))?;
+    let policy = match sandbox.policy {
+        Policy::Off => Policy::Off,
+        Policy::Degrade | Policy::Require => Policy::Degrade,
+    };
+    let parts = Parts {
+        work_dir: folder.path(),
+        limits: Limits::default(),
+        spawner,
+        slots: 1,
+        sandbox: &SandboxConfig { policy, ..sandbox.clone() },
+        api_url: "http://127.0.0.1:0",
+        api_ca: None,
+    };
+    let mut host = Host::from_parts(parts)?;
+    host.prepare().await?;
+    Ok(host)
 }
 
 fn interpreter(name: &str) -> Check {

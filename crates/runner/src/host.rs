@@ -1,19 +1,25 @@
 //! What all attempts of a runner share.
 
-use std::path::PathBuf;
+use std::io::Error;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tracing::warn;
-use windlass_model::runner::Isolation;
+use windlass_model::exit::Exit;
+use windlass_model::isolation::{Isolation, Level};
 
 use crate::config::{Limits, RunnerConfig, SpawnerCommand};
+use crate::doctor::Check;
 use crate::ground::Ground;
 use crate::isolation;
 use crate::package::{Package, Packages};
 use crate::plan::{ApiAddress, Place, Plan, Program};
 use crate::programs::{Programs, host_path};
+use crate::sandbox::InForce;
+use crate::sandbox::probe::{self, Seen};
 use crate::sandbox::root::TASK;
 use crate::sandbox::{self, Policy, SandboxConfig};
+use crate::selftest;
 use crate::spares::Spares;
 use crate::spawner::{Child, Order, SpawnError, Spawner, handle};
 use crate::workdir;
@@ -35,6 +41,7 @@ const HOST_VARIABLES: [&str; 9] = [
 pub(crate) struct Host {
     pub(crate) limits: Limits,
     pub(crate) isolation: Isolation,
+    checks: Vec<Check>,
     policy: Policy,
     in_sandbox: bool,
     overlays: bool,
@@ -114,6 +121,7 @@ impl Host {
         Ok(Self {
             limits,
             isolation: isolation::bare(),
+            checks: Vec::new(),
             policy: sandbox.policy,
             in_sandbox,
             overlays: false,
@@ -129,27 +137,53 @@ impl Host {
         })
     }
 
-    /// Makes the sandboxes, and finds out what they are worth. To be called before anything is started.
+    /// Makes the sandboxes, and finds out what they are worth by running a task in one. To be called before anything
+    /// else is started.
     ///
-    /// An error says why tasks cannot be isolated as they must be.
+    /// An error says why tasks cannot be isolated as they must be, and what helps.
     pub(crate) async fn prepare(&mut self) -> std::io::Result<()> {
         match self.spawner.prepare().await {
             Ok(Some(in_force)) => {
-                self.isolation = isolation::sandboxed(&in_force);
                 self.overlays = in_force.overlays;
-                Ok(())
+                self.judge(&in_force).await
             }
             Ok(None) => Ok(()),
-            Err(why) if self.policy == Policy::Require => Err(why),
+            Err(why) if self.policy == Policy::Require => Err(Error::other(probe::refusal(&why.to_string()))),
             Err(why) => {
                 warn!("tasks run without a sandbox: {why}");
                 self.isolation.missing.insert(0, format!("sandbox: {why}"));
+                self.checks = vec![probe::no_sandbox(&why.to_string())];
                 self.in_sandbox = false;
                 self.spawner.leave_sandbox();
                 self.programs = Programs::of_host(&self.attempts.with_file_name("shims"), &host_path())?;
                 Ok(())
             }
         }
+    }
+
+    /// Finds out what the sandboxes are worth.
+    async fn judge(&mut self, in_force: &InForce) -> std::io::Result<()> {
+        let seen = selftest::look(self).await.unwrap_or_else(|why| {
+            warn!("the task that finds out about the isolation did not run: {why}");
+            Seen { exit: Exit::NotStarted(why.to_string()), words: String::new() }
+        });
+        let own_uid = nix::unistd::geteuid().as_raw();
+        (self.isolation, self.checks) = probe::judge(&seen, own_uid, in_force.level());
+        self.isolation.missing.extend(in_force.missing());
+        if self.policy == Policy::Require && self.isolation.at_least() < Level::Namespaces {
+            return Err(Error::other(probe::refusal(&self.isolation.missing.join("; "))));
+        }
+        Ok(())
+    }
+
+    /// What was found out about the sandbox, property by property.
+    pub(crate) fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+
+    /// Something of the host that a task in a sandbox must not find.
+    pub(crate) fn canary(&self) -> &Path {
+        &self.attempts
     }
 
     /// Whether attempts run in sandboxes.

@@ -2,8 +2,6 @@
 
 use windlass_model::runner::Isolation;
 
-use crate::sandbox::InForce;
-
 /// The isolation of tasks without a sandbox: a process group and resource limits.
 ///
 /// Named honestly at start, in `doctor` and with every attempt: whoever runs code of others must know.
@@ -18,17 +16,4 @@ pub fn bare() -> Isolation {
         missing.push("user: tasks run as root".to_owned());
     }
     Isolation { level: "process".to_owned(), missing }
-}
-
-/// The isolation of tasks in a sandbox that has this.
-pub(crate) fn sandboxed(in_force: &InForce) -> Isolation {
-    let mut missing = vec![
-        "network: a task reaches whatever the host reaches, its loopback too".to_owned(),
-        "limits: memory, processor and processes are not limited".to_owned(),
-        "system calls: a task can make any".to_owned(),
-    ];
-    if !in_force.own_user {
-        missing.push("user: tasks run as the runner's user".to_owned());
-    }
-    Isolation { level: "namespaces".to_owned(), missing }
 }

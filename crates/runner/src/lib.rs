@@ -16,7 +16,7 @@
 //! | `deaths` | spawners that died under a task |
 //! | [`sandbox`] | what keeps a task in its slot |
 //! | [`capture`], `logs` | output as bounded, numbered chunks; its way to the server |
-//! | [`isolation`], [`mod@doctor`] | what is isolated and what is missing |
+//! | `selftest`, [`isolation`], [`mod@doctor`] | what is isolated and what is missing |
 //! | [`local`] | one package, once, without a server |
 
 pub mod capture;
@@ -36,6 +36,7 @@ mod programs;
 mod run;
 pub mod runner;
 pub mod sandbox;
+mod selftest;
 mod session;
 mod slots;
 mod spares;

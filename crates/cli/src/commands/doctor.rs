@@ -2,10 +2,10 @@
 
 use clap::Args;
 use serde_json::json;
-use windlass_runner::{Check, State, doctor};
+use windlass_runner::{Check, SpawnerCommand, State, doctor};
 
 use crate::connection::Connection;
-use crate::failure::Failure;
+use crate::failure::{Doing as _, Failure};
 use crate::output::table::Table;
 use crate::settings::{SettingFlags, Settings};
 
@@ -21,7 +21,8 @@ impl Doctor {
     pub(crate) async fn run(self) -> Result<u8, Failure> {
         let output = self.connection.output();
         let settings = Settings::new(&SettingFlags::default().layers(|name| std::env::var(name).ok(), &[])?)?;
-        let mut checks = doctor(&settings.runner.work);
+        let spawner = SpawnerCommand::own().doing("find the windlass program")?;
+        let mut checks = doctor(&settings.runner.work, &settings.runner.sandbox, spawner).await;
         checks.push(self.server().await);
         if output.json {
             let checks: Vec<_> = checks

@@ -23,6 +23,7 @@ pub mod confinement;
 pub(crate) mod landlock;
 pub mod network;
 pub(crate) mod plan;
+pub(crate) mod probe;
 pub(crate) mod root;
 pub(crate) mod seccomp;
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use windlass_model::isolation::Level;
 
 use super::root::{self, Entry, Extras, ThisHost};
 
@@ -55,6 +56,18 @@ pub(crate) struct InForce {
     pub(crate) own_user: bool,
     /// A task can see its package through what it writes, and need not get a copy of all of it.
     pub(crate) overlays: bool,
+}
+
+impl InForce {
+    /// The best level that tasks can have with it.
+    pub(crate) fn level(&self) -> Level {
+        Level::Namespaces
+    }
+
+    /// What is known to be missing, in words.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        vec!["network: a task reaches whatever the host reaches, its loopback too".to_owned()]
+    }
 }
 
 /// What all slots of a runner are made from.
