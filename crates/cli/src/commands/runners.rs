@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 
 use crate::connection::Connection;
 use crate::failure::{Doing as _, Failure};
+use crate::output::note;
 use crate::output::table::Table;
 use crate::output::when;
 
@@ -73,12 +74,17 @@ async fn list(connection: &Connection, all: bool) -> Result<u8, Failure> {
     }
     let now = when::now();
     let mut table = Table::new(&["NAME", "ID", "STATUS", "CLUSTER", "BUSY", "ISOLATION", "SEEN", "VERSION"]);
+    let mut missing = Vec::new();
     for r in runners {
         let busy = format!("{}/{}", r.running, r.slots);
         let seen = when::relative(r.seen_at, now);
+        missing.extend(
+            r.isolation.missing.iter().map(|what| format!("{} is missing isolation of {what}", r.name)),
+        );
         table.row([r.name, r.id, r.status, r.cluster, busy, r.isolation.level, seen, r.version]);
     }
     table.print(output, "no runners; `windlass runner` starts one")?;
+    missing.iter().for_each(note);
     Ok(0)
 }
 

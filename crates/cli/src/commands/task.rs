@@ -8,7 +8,7 @@ use windlass_model::wire::tasks::{Attempt, Task as TaskView};
 use crate::connection::Connection;
 use crate::failure::{Doing as _, Failure};
 use crate::output::table::{self, Table};
-use crate::output::{Output, when};
+use crate::output::{Output, note, when};
 
 /// Shows what is known of a task: facts, its attempts, and why it is not running if it is not.
 #[derive(Args, Debug)]
@@ -141,5 +141,10 @@ fn print_attempts(output: Output, attempts: &[Attempt]) -> Result<(), Failure> {
             table::last_line(&a.msg),
         ]);
     }
-    table.print(output, "")
+    table.print(output, "")?;
+    let last = attempts.iter().rev().find_map(|attempt| attempt.isolation.as_ref());
+    for what in last.iter().flat_map(|isolation| &isolation.missing) {
+        note(format_args!("the last attempt was missing isolation of {what}"));
+    }
+    Ok(())
 }
