@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use windlass_model::code::Launch;
 use windlass_model::log::text;
 use windlass_model::runner::{Held, RevisionSpec};
-use windlass_runner::{Policy, Runner, RunnerConfig, SandboxConfig, SpawnerCommand};
+use windlass_runner::{Policy, Runner, RunnerConfig, SandboxConfig, SpawnerCommand, StartError};
 use zip::write::SimpleFileOptions;
 
 use crate::server::{MARK, Server};
@@ -35,6 +35,17 @@ impl World {
         change(&mut config);
         let runner = Runner::start(config, server.client()).unwrap();
         Self { server, runner, work_dir }
+    }
+
+    /// The same, with tasks isolated as far as this host can.
+    pub(crate) fn sandboxed(change: impl FnOnce(&mut RunnerConfig)) -> Result<Self, StartError> {
+        let work_dir = tempfile::tempdir().unwrap();
+        let server = Server::start();
+        let mut config = config(work_dir.path());
+        config.sandbox.policy = Policy::Degrade;
+        change(&mut config);
+        let runner = Runner::start(config, server.client())?;
+        Ok(Self { server, runner, work_dir })
     }
 
     /// A revision that runs `script` with `sh`, old style.
@@ -91,7 +102,10 @@ pub(crate) fn sandbox() -> SandboxConfig {
 }
 
 pub(crate) fn spawner() -> SpawnerCommand {
-    SpawnerCommand { program: env!("CARGO_BIN_EXE_windlass-spawner").into(), args: Vec::new() }
+    // A copy where another user can reach it.
+    let copy = std::env::var_os("WINDLASS_TEST_SPAWNER");
+    let program = copy.map_or_else(|| env!("CARGO_BIN_EXE_windlass-spawner").into(), Into::into);
+    SpawnerCommand { program, args: Vec::new() }
 }
 
 pub(crate) fn runtime(runtime: &str, file_name: &str) -> Launch {
