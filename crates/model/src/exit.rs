@@ -26,6 +26,8 @@ pub enum Exit {
     },
     /// It could not be started, for a reason that lies in its package.
     NotStarted(String),
+    /// Its runner could not do its part, for a reason that lies with the runner or the server: not the task's failure.
+    Unable(String),
 }
 
 /// What an attempt used. Compute time is the sum of `wall_ms` over attempts.
@@ -81,4 +83,6 @@ pub enum Again {
     Retry,
     /// Its runner was lost or gave it back: uses no retry.
     Lost,
+    /// Its runner could not do its part: uses no retry and is no loss.
+    Unable,
 }

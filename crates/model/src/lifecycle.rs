@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::exit::{Again, Exit, Outcome, Verdict};
 use crate::lease::MAX_LOSSES;
-use crate::retry::RetryPolicy;
+use crate::retry::{MAX_UNABLE, RetryPolicy, after_unable};
 use crate::task::Status;
 use crate::time::Timestamp;
 
@@ -61,7 +61,7 @@ pub enum Event {
     Die,
     /// Somebody asked to cancel it.
     Cancel,
-    /// Its runner fell silent or gave it back.
+    /// Its runner fell silent, gave it back, or could not do its part.
     Lose,
     /// The same, once too often.
     LoseAgain,
@@ -154,12 +154,15 @@ pub const fn next(state: State, event: Event) -> Option<State> {
 }
 
 /// What a verdict needs to know of the attempt that ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trial {
     /// Retries used before this attempt.
     pub retries: u32,
     /// Runners lost before this attempt.
     pub losses: u32,
+    /// Times that a runner could not do its part before this attempt. It is counted from the task's attempts, where it
+    /// matters: only what follows from another such attempt depends on it.
+    pub unable: u32,
     /// Whether somebody asked to cancel the task.
     pub cancel_requested: bool,
 }
@@ -178,28 +181,45 @@ pub fn conclude(
     now: Timestamp,
 ) -> Verdict {
     let (event, msg, error_class) = match outcome {
-        Outcome::Lost if trial.losses + 1 >= MAX_LOSSES => {
-            (Event::LoseAgain, Some(format!("gave up: lost its runner {MAX_LOSSES} times")), None)
-        }
         Outcome::Lost => (Event::Lose, Some(LOST_MSG.to_owned()), None),
-        Outcome::Exited(exit) => {
-            let (event, msg, class) = ended(exit, stderr_tail);
-            let may_retry = matches!(event, Event::Fail | Event::TimeOut) && trial.retries < policy.retries;
-            (if may_retry { Event::Retry } else { event }, msg, class)
+        Outcome::Exited(exit) => ended(exit, stderr_tail),
+    };
+    let again = match (event, outcome) {
+        (Event::Fail | Event::TimeOut, _) => {
+            policy.next(trial.retries, jitter, now).map(|at| (Event::Retry, at, Again::Retry))
         }
+        (Event::Lose, Outcome::Lost) => {
+            (trial.losses + 1 < MAX_LOSSES).then_some((Event::Lose, now, Again::Lost))
+        }
+        (Event::Lose, _) => {
+            after_unable(trial.unable, jitter, now).map(|at| (Event::Lose, at, Again::Unable))
+        }
+        _ => None,
+    };
+    let event = match (again, event) {
+        (Some((event, ..)), _) => event,
+        (None, Event::Lose) => Event::LoseAgain,
+        (None, event) => event,
+    };
+    let msg = match (event, outcome) {
+        (Event::LoseAgain, Outcome::Lost) => Some(format!("gave up: lost its runner {MAX_LOSSES} times")),
+        (Event::LoseAgain, _) => {
+            msg.map(|why| format!("gave up: its runners could not run it {MAX_UNABLE} times, at last: {why}"))
+        }
+        (Event::Lose, Outcome::Exited(_)) => {
+            let nth = trial.unable + 1;
+            msg.map(|why| format!("its runner could not run it ({nth} of {MAX_UNABLE} times): {why}"))
+        }
+        _ => msg,
     };
     let state = if trial.cancel_requested { State::Cancelling } else { State::Running };
-    match next(state, event) {
-        Some(State::Ended(Status::Cancelled)) => cancelled(),
-        Some(State::Ended(status)) => Verdict::Final { status, msg, error_class },
-        _ => Verdict::Again {
-            run_at: match event {
-                Event::Retry => policy.next(trial.retries, jitter, now).unwrap_or(now),
-                _ => now,
-            },
-            why: if event == Event::Retry { Again::Retry } else { Again::Lost },
-            msg: msg.unwrap_or_default(),
-        },
+    match (next(state, event), again) {
+        (Some(State::Ended(Status::Cancelled)), _) => cancelled(),
+        (Some(State::Ended(status)), _) => Verdict::Final { status, msg, error_class },
+        (_, again) => {
+            let (run_at, why) = again.map_or((now, Again::Lost), |(_, at, why)| (at, why));
+            Verdict::Again { run_at, why, msg: msg.unwrap_or_default() }
+        }
     }
 }
 
@@ -237,6 +257,7 @@ fn ended(exit: &Exit, stderr_tail: &str) -> (Event, Option<String>, Option<Strin
             let msg = format!("out of memory: limit {} MiB, peak {} MiB", mib(limit_bytes), mib(peak_bytes));
             (Event::Fail, Some(msg), Some("Out Of Memory".to_owned()))
         }
+        Exit::Unable(reason) => (Event::Lose, Some(reason.clone()), None),
         Exit::NotStarted(reason) => (Event::Fail, Some(reason.clone()), Some("Not Started".to_owned())),
     }
 }
@@ -265,7 +286,7 @@ pub fn matrix() -> String {
 mod tests {
     use super::*;
 
-    const TRIAL: Trial = Trial { retries: 0, losses: 0, cancel_requested: false };
+    const TRIAL: Trial = Trial { retries: 0, losses: 0, unable: 0, cancel_requested: false };
     const NOW: Timestamp = Timestamp::from_secs(1_000);
 
     fn verdict(trial: Trial, outcome: &Outcome, retries: u32) -> Verdict {
@@ -325,6 +346,25 @@ mod tests {
     fn three_lost_runners_are_poison() {
         let poisoned = verdict(Trial { losses: 2, ..TRIAL }, &Outcome::Lost, 5);
         assert_eq!(status(&poisoned), Some(Status::Killed));
+    }
+
+    #[test]
+    fn runners_that_cannot_do_their_part_use_no_retry_and_are_borne_for_a_while() {
+        let unable = Outcome::Exited(Exit::Unable("disk full".to_owned()));
+        let again = verdict(Trial { losses: 2, ..TRIAL }, &unable, 0);
+        assert_eq!(
+            again,
+            Verdict::Again {
+                run_at: Timestamp::from_secs(1_002),
+                why: Again::Unable,
+                msg: "its runner could not run it (1 of 12 times): disk full".to_owned()
+            }
+        );
+        let last = verdict(Trial { unable: MAX_UNABLE - 1, ..TRIAL }, &unable, 5);
+        let msg = "gave up: its runners could not run it 12 times, at last: disk full".to_owned();
+        assert_eq!(last, Verdict::Final { status: Status::Killed, msg: Some(msg), error_class: None });
+        let cancelled = verdict(Trial { cancel_requested: true, ..TRIAL }, &unable, 5);
+        assert_eq!(status(&cancelled), Some(Status::Cancelled));
     }
 
     #[test]

@@ -30,10 +30,33 @@ impl RetryPolicy {
     }
 }
 
+/// Times that runners may be unable to do their part for a task before it is given up: within about half an hour.
+pub const MAX_UNABLE: u32 = 12;
+
+/// Time before a task is tried again that a runner was unable to run, doubled each time, and the longest.
+const UNABLE_DELAY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
+
+/// When a task is tried again that runners were unable to run `before` times, and once more at `now`; none: no more.
+///
+/// Up to half of the time later by `jitter` (0 to 1): whatever is wrong often is so for many tasks.
+pub fn after_unable(before: u32, jitter: f64, now: Timestamp) -> Option<Timestamp> {
+    let wait = (UNABLE_DELAY.0 * 2u32.saturating_pow(before.min(30))).min(UNABLE_DELAY.1);
+    (before + 1 < MAX_UNABLE).then(|| now + wait.mul_f64(1.0 + 0.5 * jitter.clamp(0.0, 1.0)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_wait_after_unable_runners_grows_and_ends() {
+        let now = Timestamp::from_secs(0);
+        let waits = (0..MAX_UNABLE).map(|before| Some(after_unable(before, 0.0, now)?.as_millis() / 1000));
+        let expected = [2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300].map(Some);
+        assert_eq!(waits.collect::<Vec<_>>(), [&expected[..], &[None]].concat());
+        assert_eq!(after_unable(0, 1.0, now), Some(Timestamp::from_secs(3)));
+    }
 
     proptest! {
         #[test]

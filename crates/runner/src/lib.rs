@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`config`] | settings |
 //! | [`runner`], `session` | the whole: sessions with a server; claims, reports, heartbeats |
-//! | `slots` | how many processes run at once |
+//! | `slots`, `rest` | how many processes run at once; fewer while something is wrong here |
 //! | `run` | the way of one attempt: package, plan, directory, process, report |
 //! | [`plan`] | what to start for a task: a pure function |
 //! | `package`, [`unpack`] | packages, by hash, unpacked under strict rules |
@@ -33,6 +33,7 @@ mod outlet;
 mod package;
 pub mod plan;
 mod programs;
+mod rest;
 mod run;
 pub mod runner;
 pub mod sandbox;

@@ -18,12 +18,10 @@ use crate::host::{Host, NotStarted};
 use crate::logs::{LiveLog, Logs};
 use crate::package::{Package, PackageError, Packages};
 use crate::plan::{Plan, Program, plan};
+use crate::rest::Rest;
 use crate::slots::{SLOT_LIMIT, Slot};
 use crate::spawner::Step;
 use crate::supervise::{Command, Ended, supervise};
-
-/// Time that a slot rests after we could not do our part.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Times a download is tried, and the time between two.
 const DOWNLOADS: (u32, Duration) = (3, Duration::from_millis(300));
@@ -60,6 +58,7 @@ pub(crate) struct Bench {
     pub(crate) client: Client,
     pub(crate) logs: Logs,
     pub(crate) deaths: Deaths,
+    pub(crate) rest: Rest,
 }
 
 /// Runs one attempt: package, plan, directory, slot, process, report. What does not need the slot is done outside of
@@ -75,27 +74,18 @@ pub(crate) async fn run(
         Ok(report) => Outcome::Report(Box::new(report)),
         Err(Stop::NotStarted(why)) => {
             let usage = Usage { wall_ms: started.elapsed().as_millis() as u64, ..Usage::default() };
-            Outcome::Report(Box::new(report(bench, job, Exit::NotStarted(why), usage)))
+            Outcome::Report(Box::new(report(bench, job.held(), Exit::NotStarted(why), usage)))
         }
         Err(Stop::Told(Command::Cancel)) => {
-            Outcome::Report(Box::new(report(bench, job, Exit::Cancelled, Usage::default())))
+            Outcome::Report(Box::new(report(bench, job.held(), Exit::Cancelled, Usage::default())))
         }
         Err(Stop::Told(Command::Abandon)) => Outcome::Abandoned,
         Err(Stop::Told(Command::GiveBack | Command::Run)) => Outcome::GiveBack,
         Err(Stop::Ours(why)) => {
             warn!(task.id = %job.task.task, attempt = job.task.attempt, "cannot run task {}: {why}", job.task.task);
-            // Whatever is wrong may still be so: claiming and giving back must not become a busy loop.
-            let rest = async {
-                slot.take().await;
-                sleep(PAUSE).await;
-            };
-            tokio::select! {
-                () = rest => {}
-                _ = told(&mut commands) => {}
-            }
-            slot.free();
-            let is_lost = *commands.borrow() == Command::Abandon;
-            if is_lost { Outcome::Abandoned } else { Outcome::GiveBack }
+            // Whatever is wrong may still be so, and other runners may do better.
+            slot.rest(bench.rest.after_failure());
+            Outcome::Report(Box::new(report(bench, job.held(), Exit::Unable(why), Usage::default())))
         }
     }
 }
@@ -147,6 +137,7 @@ async fn attempt(
         NotStarted::NoProgram(why) => Stop::NotStarted(why),
         NotStarted::Spawn(error) => Stop::Ours(error.to_string()),
     })?;
+    bench.rest.went_well();
     let started = Instant::now();
     let mut log = LiveLog::new(job.held(), bench.logs.clone(), host.limits.log_bytes);
     let ended = supervise(&mut child, plan.timeout, host.limits.grace, commands, &mut log).await;
@@ -174,14 +165,14 @@ async fn attempt(
     let (exit, usage) = match ended {
         Ended::Exited(exit, usage) => (exit, usage),
         Ended::Failed(step, errno) => return Err(failed_start(step, errno, &plan)),
-        Ended::SpawnerLost => return Err(Stop::Ours("the spawner died".to_owned())),
+        Ended::SpawnerLost => return Err(Stop::Told(Command::GiveBack)),
         Ended::Stopped(command) => return Err(Stop::Told(command)),
     };
     Ok(Report {
         log: captured.chunks,
         stderr_tail: Bytes(captured.stderr_tail),
         result: result.map(Bytes),
-        ..report(bench, job, exit, usage)
+        ..report(bench, job.held(), exit, usage)
     })
 }
 
@@ -235,9 +226,9 @@ pub(crate) fn failed_start(step: Step, errno: i32, plan: &Plan) -> Stop {
 }
 
 /// A report without output or result.
-pub(crate) fn report(bench: &Bench, job: &Job, exit: Exit, usage: Usage) -> Report {
+pub(crate) fn report(bench: &Bench, held: Held, exit: Exit, usage: Usage) -> Report {
     Report {
-        held: job.held(),
+        held,
         exit,
         usage,
         isolation: bench.host.isolation.clone(),

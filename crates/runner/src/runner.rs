@@ -16,6 +16,7 @@ use crate::host::Host;
 use crate::instance::Instance;
 use crate::logs::Logs;
 use crate::package::Packages;
+use crate::rest::Rest;
 use crate::run::Bench;
 use crate::session::{Session, Stopping};
 use crate::slots::Slots;
@@ -149,6 +150,7 @@ impl Service {
                 client: self.client.clone(),
                 logs: Logs::start(session.clone(), lost),
                 deaths: Deaths::default(),
+                rest: Rest::default(),
             };
             let session =
                 Session::new(session, &registered, Arc::new(bench), lost_attempts, self.slots.clone());

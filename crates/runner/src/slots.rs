@@ -25,6 +25,8 @@ pub(crate) struct Slots {
     next: usize,
     /// Attempts that were started and have no slot yet.
     waiting: AtomicUsize,
+    /// Slots that are kept from being used.
+    resting: AtomicUsize,
     /// A slot was freed: for a session that did not free it.
     pub(crate) freed: Notify,
 }
@@ -37,6 +39,7 @@ impl Slots {
             total,
             next,
             waiting: AtomicUsize::new(0),
+            resting: AtomicUsize::new(0),
             freed: Notify::new(),
         })
     }
@@ -59,6 +62,11 @@ impl Slots {
     /// Attempts that are getting ready for a slot.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Whether any slot is kept from being used.
+    pub(crate) fn are_resting(&self) -> bool {
+        self.resting.load(Ordering::Relaxed) > 0
     }
 
     /// Lets an attempt get ready for a slot.
@@ -85,6 +93,21 @@ impl Slot {
             if !std::mem::replace(&mut self.has_waited, true) {
                 self.slots.waiting.fetch_sub(1, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Keeps a slot from being used for a while: the one it has, or one that is free.
+    pub(crate) fn rest(&mut self, time: Duration) {
+        let permit = self.permit.take().or_else(|| self.slots.places.clone().try_acquire_owned().ok());
+        let slots = self.slots.clone();
+        if let Some(permit) = permit {
+            slots.resting.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                tokio::time::sleep(time).await;
+                slots.resting.fetch_sub(1, Ordering::Relaxed);
+                drop(permit);
+                slots.freed.notify_one();
+            });
         }
     }
 

@@ -4,7 +4,7 @@
 //! each only if its lease holds.
 
 use windlass_model::bytes::Bytes as Lossless;
-use windlass_model::exit::{Outcome, Verdict};
+use windlass_model::exit::{Exit, Outcome, Verdict};
 use windlass_model::id::TaskId;
 use windlass_model::lifecycle::conclude;
 use windlass_model::log::{self, LogChunk, Stream};
@@ -32,10 +32,15 @@ impl App {
         let (mut lost, mut finishes) = (Vec::new(), Vec::with_capacity(reports.len()));
         let mut compute_ms = Vec::with_capacity(reports.len());
         for (mut report, leased) in reports.into_iter().zip(leased) {
-            let Some(leased) = leased else {
+            let Some(mut leased) = leased else {
                 lost.push(report.held);
                 continue;
             };
+            if let Exit::Unable(why) = &report.exit {
+                leased.trial.unable = self.times_unable(report.held.task).await?;
+                tracing::warn!(runner.id = %session.runner, task.id = %report.held.task,
+                    "a runner could not run task {}: {why}", report.held.task);
+            }
             let outcome = Outcome::Exited(report.exit.clone());
             let stderr = String::from_utf8_lossy(&report.stderr_tail.0);
             let verdict = conclude(leased.trial, &outcome, &stderr, leased.policy, self.ids.jitter(), now);
@@ -92,6 +97,13 @@ impl App {
         self.metrics.refused.inc_by(lost.len() as u64);
         session.forget(held.iter());
         Ok(lost)
+    }
+
+    /// How many of the task's attempts their runners could not do their part for.
+    pub(crate) async fn times_unable(&self, task: TaskId) -> Result<u32, ApiError> {
+        let attempts = self.store.attempts(task).await?;
+        let unable = attempts.iter().filter(|a| matches!(a.outcome, Outcome::Exited(Exit::Unable(_))));
+        Ok(unable.count() as u32)
     }
 
     /// The chunks that were uploaded before and those of the report, each number once.

@@ -43,7 +43,7 @@ pub struct Claimed {
 /// What must be known of a running attempt to conclude it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leased {
-    /// How often it failed and was lost before, and whether a cancel was asked for.
+    /// How often it failed and was lost before, and whether a cancel was asked for. `unable` is left to be counted.
     pub trial: Trial,
     /// The task's retry policy.
     pub policy: RetryPolicy,

@@ -151,6 +151,7 @@ fn describe(exit: &Exit) -> String {
             format!("out of memory (limit {})", when::size(*limit_bytes))
         }
         Exit::NotStarted(why) => format!("not started: {why}"),
+        Exit::Unable(why) => format!("could not be run here: {why}"),
     }
 }
 
@@ -161,6 +162,6 @@ fn exit_code(exit: &Exit) -> u8 {
         Exit::TimedOut => 124,
         Exit::Cancelled => 130,
         Exit::OutOfMemory { .. } => 137,
-        Exit::NotStarted(_) => 127,
+        Exit::NotStarted(_) | Exit::Unable(_) => 127,
     }
 }

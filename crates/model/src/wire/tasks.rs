@@ -468,6 +468,7 @@ impl Attempt {
             Outcome::Exited(Exit::Signal(signal)) => ("error", None, Some(*signal)),
             Outcome::Exited(Exit::TimedOut) => ("timeout", None, None),
             Outcome::Exited(Exit::Cancelled) => ("cancelled", None, None),
+            Outcome::Exited(Exit::Unable(_)) => ("unable", None, None),
             Outcome::Exited(Exit::OutOfMemory { .. } | Exit::NotStarted(_)) => ("error", None, None),
         };
         Self {
@@ -499,7 +500,7 @@ pub struct Explanation {
     /// Where the task stands.
     #[schema(value_type = String)]
     pub status: Status,
-    /// One word for the cause: `ended`, `running`, `cancelling`, `delayed`, `retrying`, `paused`, `concurrency`,
+    /// One word for the cause: `ended`, `running`, `cancelling`, `delayed`, `retrying`, `unable`, `paused`, `concurrency`,
     /// `no_runner`, `draining`, `busy` or `starting`.
     pub cause: String,
     /// The cause as a sentence.

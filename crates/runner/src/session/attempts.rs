@@ -114,9 +114,11 @@ impl Attempts {
         self.running.remove(&held.fence);
         match outcome {
             Outcome::Report(report) => {
-                // The mean of about the last eight.
-                let took = Duration::from_millis(report.usage.wall_ms.max(1));
-                self.mean = Some(self.mean.map_or(took, |mean| (mean * 7 + took) / 8));
+                if !matches!(report.exit, Exit::Unable(_)) {
+                    // The mean of about the last eight.
+                    let took = Duration::from_millis(report.usage.wall_ms.max(1));
+                    self.mean = Some(self.mean.map_or(took, |mean| (mean * 7 + took) / 8));
+                }
                 self.report(*report);
             }
             Outcome::GiveBack => self.give_back.push(held),
@@ -155,7 +157,8 @@ impl Attempts {
         let fence =
             self.running.iter().find(|(_, (_, r))| r.task.id() == panic.id()).map(|(&fence, _)| fence);
         if let Some((held, _)) = fence.and_then(|fence| self.running.remove(&fence)) {
-            self.give_back.push(held);
+            let why = "the attempt came to grief in the runner; its log says more".to_owned();
+            self.report(report(&self.bench, held, Exit::Unable(why), Usage::default()));
         }
     }
 
@@ -194,9 +197,9 @@ impl Attempts {
         for &held in cancel {
             self.command(held, Command::Cancel);
             if let Some(at) = self.backlog.iter().position(|(job, _)| job.held() == held)
-                && let Some((job, _)) = self.backlog.remove(at)
+                && self.backlog.remove(at).is_some()
             {
-                self.report(report(&self.bench, &job, Exit::Cancelled, Usage::default()));
+                self.report(report(&self.bench, held, Exit::Cancelled, Usage::default()));
             }
         }
     }
@@ -265,8 +268,8 @@ impl Attempts {
     /// A slot that has run the same attempt for long will not be free soon.
     pub(super) fn ahead(&self) -> usize {
         let per_slot = match self.mean {
-            Some(mean) => (AHEAD.as_micros() / mean.as_micros().max(1)) as usize,
-            None => 0,
+            Some(mean) if !self.slots.are_resting() => (AHEAD.as_micros() / mean.as_micros().max(1)) as usize,
+            _ => 0,
         };
         let is_slow = |(_, running): &&(Held, Running)| running.since.elapsed() > SLOT_LIMIT;
         let slow = if per_slot == 0 { 0 } else { self.running.values().filter(is_slow).count() };

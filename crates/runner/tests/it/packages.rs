@@ -46,12 +46,36 @@ async fn bytes_that_do_not_match_their_hash_are_not_run() {
     let sha256 = revision.package.as_ref().unwrap().sha256.clone();
     let good = world.server.with(|state| state.packages.insert(sha256.clone(), vec![0; 10])).unwrap();
     let held = world.server.queue(&revision, |_| {});
-    world.server.until("a release", |state| state.released.contains(&held).then_some(())).await;
+    let why = format!("cannot fetch package {sha256}: the server sent something else");
+    assert_eq!(world.server.report(held).await.exit, Exit::Unable(why));
     world.server.with(|state| state.packages.insert(sha256, good));
-    let task = held.task;
-    let report =
-        world.server.until("a report", |state| state.reports.iter().find(|r| r.held.task == task).cloned());
-    assert_eq!(report.await.exit, Exit::Code(0));
+    let again = world.server.queue(&revision, |_| {});
+    assert_eq!(world.server.report(again).await.exit, Exit::Code(0));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_runner_that_cannot_write_says_so_and_takes_less_and_less() {
+    let world = World::start();
+    let attempts = world.work_dir.path().join("attempts");
+    world.server.until("a session", |state| (state.registered.len() == 1).then_some(())).await;
+    std::fs::remove_dir_all(&attempts).unwrap();
+    std::fs::write(&attempts, "no folder").unwrap();
+    let revision = world.sh("exit 0");
+    let tasks = [(); 3].map(|()| world.server.queue(&revision, |_| {}));
+    for held in &tasks[..2] {
+        let exit = world.server.report(*held).await.exit;
+        assert!(
+            matches!(&exit, Exit::Unable(why) if why.starts_with("cannot fill its directory")),
+            "{exit:?}"
+        );
+    }
+    // Both slots rest, so the third is left to others.
+    world.server.with(|state| assert_eq!(state.reports.len(), 2));
+    std::fs::remove_file(&attempts).unwrap();
+    std::fs::create_dir(&attempts).unwrap();
+    assert_eq!(world.server.report(tasks[2]).await.exit, Exit::Code(0));
+    world.server.with(|state| assert_eq!(state.released, []));
     world.stop().await;
 }
 

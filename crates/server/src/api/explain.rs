@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use windlass_model::exit::{Exit, Outcome};
 use windlass_model::id::TaskId;
-use windlass_model::task::{Status, Task};
+use windlass_model::task::{Attempt, Status, Task};
 use windlass_model::time::Timestamp;
 use windlass_model::wire::tasks::Explanation;
 
@@ -51,7 +52,8 @@ async fn running(app: &App, task: &Task) -> Result<(&'static str, String), ApiEr
 async fn queued(app: &App, task: &Task) -> Result<(&'static str, String), ApiError> {
     let (new, state, now) = (&task.new, &task.state, app.now());
     if state.run_at > now {
-        return Ok(waiting(task, state.run_at));
+        let attempts = app.store.attempts(new.id).await?;
+        return Ok(waiting(task, attempts.last(), state.run_at));
     }
     let code = app.store.code(new.code).await?;
     let code = code.ok_or_else(|| ApiError::internal("a task names a package that is not kept"))?;
@@ -94,10 +96,13 @@ async fn queued(app: &App, task: &Task) -> Result<(&'static str, String), ApiErr
     })
 }
 
-fn waiting(task: &Task, until: Timestamp) -> (&'static str, String) {
+fn waiting(task: &Task, last: Option<&Attempt>, until: Timestamp) -> (&'static str, String) {
     let (retries, policy) = (task.state.retries, task.new.retry);
-    match task.state.attempts {
-        0 => ("delayed", format!("it is delayed until {until}")),
-        _ => ("retrying", format!("it waits for retry {retries} of {} until {until}", policy.retries)),
+    match last.map(|attempt| &attempt.outcome) {
+        None => ("delayed", format!("it is delayed until {until}")),
+        Some(Outcome::Exited(Exit::Unable(_))) => {
+            ("unable", format!("{}; it is tried again at {until}", task.state.msg))
+        }
+        Some(_) => ("retrying", format!("it waits for retry {retries} of {} until {until}", policy.retries)),
     }
 }

@@ -58,6 +58,45 @@ async fn the_true_cause_is_named() {
 }
 
 #[tokio::test]
+async fn runners_that_cannot_do_their_part_are_borne_for_a_while_and_it_is_said() {
+    let server = TestServer::start().await;
+    server.code("w", json!({ "retries": 1 })).await;
+    let id = server.queue(json!({ "code_name": "w" })).await;
+    let runner = server.runner(1).await;
+    let unable = || Exit::Unable("cannot fill its directory: disk full".to_owned());
+    let mut waited = Duration::ZERO;
+    for n in 1..12 {
+        runner.run(unable()).await;
+        assert_eq!(server.status(&id).await, "queued");
+        assert!(runner.claim(1).await.is_empty(), "not again at once");
+        let (cause, text) = server.why(&id).await;
+        let what =
+            format!("its runner could not run it ({n} of 12 times): cannot fill its directory: disk full");
+        assert!(cause == "unable" && text.starts_with(&format!("{what}; it is tried again at")), "{text}");
+        assert_eq!(server.task(&id).await["msg"], what);
+        let mut step = Duration::ZERO;
+        while server.app.store.task(id.parse().unwrap()).await.unwrap().unwrap().state.run_at
+            > server.app.now()
+        {
+            server.advance(Duration::from_secs(1));
+            step += Duration::from_secs(1);
+        }
+        server.app.store.promote(server.app.now()).await.unwrap();
+        waited += step;
+    }
+    runner.run(unable()).await;
+    let task = server.task(&id).await;
+    let msg = "gave up: its runners could not run it 12 times, at last: cannot fill its directory: disk full";
+    assert_eq!(
+        (&task["status"], &task["msg"], &task["retry_count"]),
+        (&json!("killed"), &json!(msg), &json!(0))
+    );
+    assert!((1400..2200).contains(&waited.as_secs()), "{waited:?}");
+    let attempts = server.get(&format!("tasks/{id}/attempts")).await.json();
+    assert_eq!(attempts["attempts"][11]["outcome"], "unable");
+}
+
+#[tokio::test]
 async fn a_retry_and_an_end_are_explained() {
     let server = TestServer::start().await;
     server.code("w", json!({ "retries": 1, "retries_delay": 10 })).await;

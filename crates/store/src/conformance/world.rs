@@ -542,6 +542,6 @@ fn isolation(n: u8) -> Isolation {
 
 /// What a runner would be told of an attempt that nobody knows any more.
 fn conclude_blind(outcome: &Outcome, now: Timestamp) -> Verdict {
-    let trial = windlass_model::lifecycle::Trial { retries: 0, losses: 0, cancel_requested: false };
+    let trial = windlass_model::lifecycle::Trial::default();
     conclude(trial, outcome, "", RetryPolicy::default(), 0.0, now)
 }

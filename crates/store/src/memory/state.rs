@@ -780,5 +780,10 @@ impl State {
 
 fn trial(row: &Row) -> Trial {
     let state = &row.task.state;
-    Trial { retries: state.retries, losses: state.losses, cancel_requested: state.cancel_requested }
+    Trial {
+        retries: state.retries,
+        losses: state.losses,
+        unable: 0,
+        cancel_requested: state.cancel_requested,
+    }
 }

@@ -254,7 +254,12 @@ impl Run {
     /// What its end is concluded from.
     pub(super) fn trial(&self) -> Trial {
         let state = &self.state;
-        Trial { retries: state.retries, losses: state.losses, cancel_requested: state.cancel_requested }
+        Trial {
+            retries: state.retries,
+            losses: state.losses,
+            unable: 0,
+            cancel_requested: state.cancel_requested,
+        }
     }
 
     /// Whether this is the attempt.
