@@ -12,10 +12,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{FromRequestParts, RawPathParams, Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::extract::{FromRequestParts, RawPathParams, Request};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, header};
 use windlass_model::id::{ProjectId, TaskId};
@@ -132,39 +129,36 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Lets the request through to its handler if `access` allows it. Every route has this in front of it.
-pub async fn guard(
-    State((app, access)): State<(Arc<App>, Access)>,
-    params: Result<RawPathParams, RawPathParamsRejection>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
+/// The request with its caller, and its project where the path names one, if `access` allows it. Every handler has
+/// this in front of it.
+pub async fn guard(app: &Arc<App>, access: Access, request: Request) -> Result<Request, ApiError> {
+    let (mut parts, body) = request.into_parts();
     // A path that is not UTF-8 names nothing.
+    let params = RawPathParams::from_request_parts(&mut parts, &()).await;
     let params = params.map_err(|_| ApiError::new(StatusCode::NOT_FOUND, "Not found"))?;
     let caller = match access {
         Access::Open => Principal::Anyone,
-        _ => identify(&app, request.headers(), request.uri().query()).await?,
+        _ => identify(app, &parts.headers, parts.uri.query()).await?,
     };
     match access {
         Access::Open | Access::Known => {}
         Access::Root(scope) => root(&caller, scope)?,
         Access::Member => {
-            let project = project(&app, &caller, &params)?;
-            request.extensions_mut().insert(InProject(project));
+            let project = project(app, &caller, &params)?;
+            parts.extensions.insert(InProject(project));
         }
         Access::Project(scope) => {
-            let project = project(&app, &caller, &params)?;
+            let project = project(app, &caller, &params)?;
             if !caller.may(scope, Some(project)) {
                 return Err(lacks(&caller, scope));
             }
-            request.extensions_mut().insert(InProject(project));
+            parts.extensions.insert(InProject(project));
         }
     }
-    request.extensions_mut().insert(Caller(caller));
-    if matches!(*request.method(), Method::GET | Method::DELETE) {
-        request = body::drop_unused(&app, request).await?;
-    }
-    Ok(next.run(request).await)
+    parts.extensions.insert(Caller(caller));
+    let has_unused_body = matches!(parts.method, Method::GET | Method::DELETE);
+    let request = Request::from_parts(parts, body);
+    if has_unused_body { body::drop_unused(app, request).await } else { Ok(request) }
 }
 
 fn root(caller: &Principal, scope: Scope) -> Result<(), ApiError> {

@@ -42,6 +42,6 @@ pub mod upload;
 pub use app::App;
 pub use clock::Clock;
 pub use config::Config;
-pub use router::router;
+pub use router::{Front, router};
 pub use serve::serve;
 pub use tls::{Tls, TlsError};

@@ -1,10 +1,12 @@
 //! A route: its method, path, access and handler, and what the API document says of it.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::handler::Handler;
-use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 use utoipa::ToSchema;
@@ -64,7 +66,7 @@ impl Route {
             takes: None,
             gives: Content::Json(String::new()),
             schemas: Vec::new(),
-            handler: on(filter, handler),
+            handler: on(filter, Guarded { access, handler }),
         };
         route.gives::<windlass_model::wire::Msg>()
     }
@@ -133,10 +135,29 @@ pub fn delete<H: Handler<T, Arc<App>>, T: 'static>(path: &'static str, access: A
     Route::new(Method::DELETE, MethodFilter::DELETE, path, access, handler)
 }
 
-/// The routes with their guards in front of them.
-pub fn mount(routes: Vec<Route>, app: &Arc<App>) -> Router<Arc<App>> {
-    routes.into_iter().fold(Router::new(), |router, route| {
-        let guarded = route.handler.layer(from_fn_with_state((app.clone(), route.access), guard));
-        router.route(route.path, guarded)
-    })
+/// All routes.
+pub fn mount(routes: Vec<Route>) -> Router<Arc<App>> {
+    routes.into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler))
+}
+
+/// A handler with its guard in front of it.
+///
+/// One function rather than a layer, which would box and clone a service for every request.
+#[derive(Clone)]
+struct Guarded<H> {
+    access: Access,
+    handler: H,
+}
+
+impl<H: Handler<T, Arc<App>>, T> Handler<(Access, T), Arc<App>> for Guarded<H> {
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, request: Request, app: Arc<App>) -> Self::Future {
+        Box::pin(async move {
+            match guard(&app, self.access, request).await {
+                Ok(request) => self.handler.call(request, app).await,
+                Err(error) => error.into_response(),
+            }
+        })
+    }
 }

@@ -5,15 +5,18 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 use http::StatusCode;
-use tower::ServiceExt as _;
+use tower::{Service, ServiceExt as _};
 use windlass_model::project::Scope::{Admin, Manage, Queue, Read, Runner};
 use windlass_model::wire::codes::{Code, CodeList, RevisionList, Stats, UploadRequest, Uploaded};
 use windlass_model::wire::more::RunnerList;
@@ -191,17 +194,40 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// The server as a service of HTTP requests, with or without a socket.
-pub fn router(app: Arc<App>) -> Router {
-    let inner = mount(routes(), &app)
+pub fn router(app: Arc<App>) -> Front {
+    let routes = mount(routes())
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "Not found"))
         .method_not_allowed_fallback(async || {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path is known, but not with this method")
         })
         .with_state(app.clone());
-    Router::new().fallback_service(tower::service_fn(move |request: Request| {
-        let (inner, app) = (inner.clone(), app.clone());
-        async move { Ok::<_, Infallible>(answer(inner, &app, request).await) }
-    }))
+    Front { routes, app }
+}
+
+/// The routes and what stands in front of them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Front {
+    routes: Router,
+    app: Arc<App>,
+}
+
+impl<B> Service<http::Request<B>> for Front
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let Self { routes, app } = self.clone();
+        Box::pin(async move { Ok(answer(routes, &app, request.map(Body::new)).await) })
+    }
 }
 
 /// What stands in front of every route, also of those that are none.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::handshake::shake;
 use crate::loops;
-use crate::router::router;
+use crate::router::{Front, router};
 use crate::stall::Stalling;
 use crate::tls::Tls;
 
@@ -96,7 +96,7 @@ async fn meet(
     http: &http1::Builder,
     stream: TcpStream,
     tls: Option<&Tls>,
-    service: TowerToHyperService<axum::Router>,
+    service: TowerToHyperService<Front>,
     app: &App,
     hang_up: &CancellationToken,
 ) {
@@ -120,7 +120,7 @@ async fn meet(
 async fn talk(
     http: &http1::Builder,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    service: TowerToHyperService<axum::Router>,
+    service: TowerToHyperService<Front>,
     hang_up: &CancellationToken,
 ) {
     let connection = http.serve_connection(TokioIo::new(stream), service);

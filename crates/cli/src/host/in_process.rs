@@ -1,21 +1,21 @@
 //! The runner's way to a server in the same process: the router is called, no socket is between.
 
 use async_trait::async_trait;
-use axum::Router;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 use windlass_client::transport::{Body, BoxError, Transport};
+use windlass_server::Front;
 
 /// Calls a router.
 #[derive(Clone, Debug)]
 pub(crate) struct InProcess {
-    router: Router,
+    router: Front,
     url: String,
 }
 
 impl InProcess {
     /// Calls `router`, which is also served at `url`.
-    pub(crate) fn new(router: Router, url: String) -> Self {
+    pub(crate) fn new(router: Front, url: String) -> Self {
         Self { router, url }
     }
 }

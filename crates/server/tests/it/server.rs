@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -21,7 +20,7 @@ use windlass_model::runner::{
     Assignment, Claim, ClaimRequest, Finish, FinishAnswer, Held, Isolation, Register, Registered, Report,
 };
 use windlass_model::time::Timestamp;
-use windlass_server::{App, Clock, Config, router};
+use windlass_server::{App, Clock, Config, Front, router};
 use windlass_store::Store;
 use windlass_store::blob::Blobs;
 use windlass_store::memory::Memory;
@@ -33,7 +32,7 @@ pub(crate) const START: Timestamp = Timestamp::from_secs(1_769_860_800);
 /// A server and everything that a test needs to talk to it.
 pub(crate) struct TestServer {
     pub(crate) app: Arc<App>,
-    pub(crate) router: Router,
+    pub(crate) router: Front,
     pub(crate) project: ProjectId,
     /// May do everything, everywhere.
     pub(crate) admin: String,
