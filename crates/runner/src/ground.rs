@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use windlass_model::limits::{Limits, Network};
+
 use crate::package::Package;
 use crate::plan::{Plan, RESULT_FILE};
 use crate::spares::Spares;
@@ -34,6 +36,8 @@ pub(crate) struct Inside {
     copy: Option<Vec<(String, u32)>>,
     executable: Option<String>,
     files: Vec<(&'static str, Vec<u8>)>,
+    network: Network,
+    limits: Limits,
 }
 
 impl Ground {
@@ -48,7 +52,12 @@ impl Ground {
     }
 
     /// Leaves it to the sandbox, which is made when the attempt starts; whether the sandbox `overlays` packages.
-    pub(crate) fn sandbox(package: Arc<Package>, plan: &mut Plan, overlays: bool) -> Self {
+    pub(crate) fn sandbox(
+        package: Arc<Package>,
+        plan: &mut Plan,
+        (network, limits): (Network, Limits),
+        overlays: bool,
+    ) -> Self {
         let files = std::mem::take(&mut plan.files);
         let executable = plan.executable.take();
         let (packed, size) = (package.files(), package.size_bytes());
@@ -63,7 +72,7 @@ impl Ground {
             };
             kept.map(|file| (file.name.clone(), mode(file))).collect()
         });
-        Ground::Sandbox(Inside { package, copy, executable, files })
+        Ground::Sandbox(Inside { package, copy, executable, files, network, limits })
     }
 
     /// The path of the directory, as the task sees it.
@@ -76,9 +85,18 @@ impl Ground {
 
     /// What is to be in the sandbox, if it is there that the attempt works.
     pub(crate) fn contents(&self) -> Option<Contents<'_>> {
-        let Ground::Sandbox(Inside { package, copy, executable, files }) = self else { return None };
+        let Ground::Sandbox(Inside { package, copy, executable, files, network, limits }) = self else {
+            return None;
+        };
         let name = package.folder().file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        Some(Contents { package: name, copy: copy.as_deref(), executable: executable.as_deref(), files })
+        Some(Contents {
+            package: name,
+            copy: copy.as_deref(),
+            executable: executable.as_deref(),
+            files,
+            network: *network,
+            limits,
+        })
     }
 
     /// What the worker left in its result file. `Err` holds why it is not kept, in words.

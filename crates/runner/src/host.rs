@@ -4,9 +4,10 @@ use std::io::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tracing::warn;
+use tracing::{error, warn};
 use windlass_model::exit::Exit;
 use windlass_model::isolation::{Isolation, Level};
+use windlass_model::limits::{Limits as TaskLimits, Network as TaskNetwork};
 
 use crate::config::{Limits, RunnerConfig, SpawnerCommand};
 use crate::doctor::Check;
@@ -16,8 +17,9 @@ use crate::package::{Package, Packages};
 use crate::plan::{ApiAddress, Place, Plan, Program};
 use crate::programs::{Programs, host_path};
 use crate::sandbox::InForce;
+use crate::sandbox::network::{self, Network, Resolvers};
 use crate::sandbox::probe::{self, Seen};
-use crate::sandbox::root::TASK;
+use crate::sandbox::root::{Names, TASK};
 use crate::sandbox::{self, Policy, SandboxConfig};
 use crate::selftest;
 use crate::spares::Spares;
@@ -45,12 +47,16 @@ pub(crate) struct Host {
     policy: Policy,
     in_sandbox: bool,
     overlays: bool,
+    network: network::Settings,
+    slots: usize,
     spawner: Spawner,
     programs: Programs,
     attempts: PathBuf,
     spares: Arc<Spares>,
     variables: Vec<(String, String)>,
     api: ApiAddress,
+    /// Where tasks in their slot's own network reach the API, if there are such networks.
+    api_inside: Option<ApiAddress>,
 }
 
 /// What a [`Host`] is made from.
@@ -125,6 +131,8 @@ impl Host {
             policy: sandbox.policy,
             in_sandbox,
             overlays: false,
+            network: sandbox.network.clone(),
+            slots,
             spawner: Spawner::new(spawner, slots, plan),
             programs,
             attempts,
@@ -134,6 +142,7 @@ impl Host {
                 .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
                 .collect(),
             api,
+            api_inside: None,
         })
     }
 
@@ -142,7 +151,11 @@ impl Host {
     ///
     /// An error says why tasks cannot be isolated as they must be, and what helps.
     pub(crate) async fn prepare(&mut self) -> std::io::Result<()> {
-        match self.spawner.prepare().await {
+        let prepared = match self.open_networks() {
+            Ok(()) => self.spawner.prepare().await,
+            Err(why) => Err(why),
+        };
+        match prepared {
             Ok(Some(in_force)) => {
                 self.overlays = in_force.overlays;
                 self.judge(&in_force).await
@@ -186,6 +199,25 @@ impl Host {
         &self.attempts
     }
 
+    /// Makes the networks of the slots, where that can be, and serves what is reached in them.
+    fn open_networks(&mut self) -> std::io::Result<()> {
+        // Without the rights of root there are none.
+        if !self.in_sandbox || !nix::unistd::geteuid().is_root() {
+            return Ok(());
+        }
+        let (networks, services) = Network::open(&self.network, self.slots, &self.api)
+            .map_err(|error| std::io::Error::other(error.to_string()))?;
+        tokio::spawn(async move {
+            if let Err(error) = services.run(Resolvers::of_host()).await {
+                error!("tasks reach neither the API nor a resolver: {error}");
+            }
+        });
+        let names = Names { hosts: network::hosts(&self.api), resolv: network::resolv_conf() };
+        self.spawner.use_networks(networks, names);
+        self.api_inside = Some(network::api_inside(&self.api));
+        Ok(())
+    }
+
     /// Whether attempts run in sandboxes.
     pub(crate) fn is_sandboxed(&self) -> bool {
         self.in_sandbox
@@ -197,23 +229,25 @@ impl Host {
     }
 
     /// Makes ready what an attempt in `dir`, which [`Host::attempt_dir`] gave, finds there: the package and the plan's
-    /// files.
+    /// files; and what it is permitted in a sandbox.
     pub(crate) async fn ground(
         &self,
         dir: PathBuf,
         package: Arc<Package>,
         plan: &mut Plan,
+        permits: (TaskNetwork, TaskLimits),
     ) -> std::io::Result<Ground> {
         if self.in_sandbox {
-            Ok(Ground::sandbox(package, plan, self.overlays))
+            Ok(Ground::sandbox(package, plan, permits, self.overlays))
         } else {
             Ground::folder(self.spares.clone(), dir, package, plan).await
         }
     }
 
     /// What a plan for an attempt in `task_dir` needs to know.
-    pub(crate) fn place<'a>(&'a self, task_dir: &'a str) -> Place<'a> {
-        Place { task_dir, path: self.programs.path(), host_env: &self.variables, api: &self.api }
+    pub(crate) fn place<'a>(&'a self, task_dir: &'a str, network: TaskNetwork) -> Place<'a> {
+        let api = self.api_inside.as_ref().filter(|_| network != TaskNetwork::Host).unwrap_or(&self.api);
+        Place { task_dir, path: self.programs.path(), host_env: &self.variables, api }
     }
 
     /// Starts what the plan says, where it is to work.

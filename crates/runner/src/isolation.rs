@@ -1,6 +1,6 @@
 //! How tasks are separated from the host and from each other, and what is missing, in words.
 
-use windlass_model::runner::Isolation;
+use windlass_model::isolation::Isolation;
 
 /// The isolation of tasks without a sandbox: a process group and resource limits.
 ///

@@ -129,11 +129,12 @@ pub async fn run_local(
     let (task, revision) = as_task(run, api.token, api.project);
     let path = host.attempt_dir("local");
     let place = path.to_string_lossy();
-    let mut plan = match plan(&task, &revision, &*package, &host.place(&place), now()) {
+    let mut plan = match plan(&task, &revision, &*package, &host.place(&place, revision.network), now()) {
         Ok(plan) => plan,
         Err(why) => return Ok(not_started(why)),
     };
-    let mut ground = host.ground(path.clone(), package, &mut plan).await?;
+    let mut ground =
+        host.ground(path.clone(), package, &mut plan, (revision.network, revision.limits)).await?;
     let mut child = match host.start(&plan, &ground).await {
         Ok(child) => child,
         Err(NotStarted::NoProgram(why)) => return Ok(not_started(why)),

@@ -122,8 +122,10 @@ async fn attempt(
     let path = host.attempt_dir(&job.task.fence.0.to_string());
     let place = path.to_string_lossy();
     let mut plan =
-        plan(&job.task, &job.revision, &*package, &host.place(&place), now()).map_err(Stop::NotStarted)?;
-    let ground = host.ground(path.clone(), package, &mut plan).await;
+        plan(&job.task, &job.revision, &*package, &host.place(&place, job.revision.network), now())
+            .map_err(Stop::NotStarted)?;
+    let ground =
+        host.ground(path.clone(), package, &mut plan, (job.revision.network, job.revision.limits)).await;
     let mut ground = ground.map_err(|e| Stop::Ours(format!("cannot fill its directory: {e}")))?;
 
     tokio::select! {

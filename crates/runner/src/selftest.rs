@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+use windlass_model::limits::Network;
 use windlass_model::log::Stream;
 
 use crate::host::{Host, NotStarted};
 use crate::package::Package;
 use crate::plan::{Plan, Program};
-use crate::sandbox::probe::{CANARY, SCRIPT, Seen};
+use crate::sandbox::probe::{CANARY, LIMITS, SCRIPT, Seen};
 use crate::supervise::{Command, Ended, Output, supervise};
 
 /// Longest time it may run; it takes milliseconds.
@@ -32,7 +33,7 @@ pub(crate) async fn look(host: &Host) -> io::Result<Seen> {
         timeout: PATIENCE,
     };
     let dir = host.attempt_dir("self-test");
-    let ground = host.ground(dir, Arc::new(Package::empty()), &mut plan).await?;
+    let ground = host.ground(dir, Arc::new(Package::empty()), &mut plan, (Network::None, LIMITS)).await?;
     let mut child = host.start(&plan, &ground).await.map_err(|failure| match failure {
         NotStarted::NoProgram(why) => io::Error::other(why),
         NotStarted::Spawn(error) => io::Error::other(error),

@@ -277,6 +277,7 @@ impl Settings {
                         Ok(uid) if uid > 0 => Ok(uid),
                         _ => Err(format!("{text:?} is not the number of a user other than root")),
                     })?,
+                    ..SandboxConfig::default()
                 },
             },
             data,

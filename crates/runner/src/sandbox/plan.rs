@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use windlass_model::isolation::Level;
 
-use super::root::{self, Entry, Extras, ThisHost};
+use super::network;
+use super::root::{self, Entry, Extras, Names, ThisHost};
 
 /// Whether tasks run in a sandbox, and what they see in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,12 +17,19 @@ pub struct SandboxConfig {
     pub binds: Vec<PathBuf>,
     /// The first of the users that tasks run as, one for each slot. Nothing else of the host may use them.
     pub first_uid: u32,
+    /// What tasks reach.
+    pub network: network::Settings,
 }
 
 impl Default for SandboxConfig {
     fn default() -> Self {
         // Far above what systemd and containers give away.
-        Self { policy: Policy::Off, binds: Vec::new(), first_uid: 1_900_000_000 }
+        Self {
+            policy: Policy::Off,
+            binds: Vec::new(),
+            first_uid: 1_900_000_000,
+            network: network::Settings::default(),
+        }
     }
 }
 
@@ -54,6 +62,8 @@ pub(crate) struct Setup {
 pub(crate) struct InForce {
     /// Tasks run as a user of their slot's own.
     pub(crate) own_user: bool,
+    /// Tasks have the networks of their slot, not the host's.
+    pub(crate) own_networks: bool,
     /// A task can see its package through what it writes, and need not get a copy of all of it.
     pub(crate) overlays: bool,
 }
@@ -66,7 +76,8 @@ impl InForce {
 
     /// What is known to be missing, in words.
     pub(crate) fn missing(&self) -> Vec<String> {
-        vec!["network: a task reaches whatever the host reaches, its loopback too".to_owned()]
+        let network = "network: a task reaches whatever the host reaches, its loopback too";
+        (!self.own_networks).then(|| network.to_owned()).into_iter().collect()
     }
 }
 
@@ -80,6 +91,7 @@ pub(crate) struct Plan {
     /// Files that tasks find somewhere else than the host has them: place and the host's path.
     files: Vec<(&'static str, PathBuf)>,
     first_uid: Option<u32>,
+    names: Names,
 }
 
 impl Plan {
@@ -91,8 +103,14 @@ impl Plan {
             binds: config.binds.clone(),
             aliases: Vec::new(),
             files: Vec::new(),
+            names: Names::of_host(),
             first_uid: nix::unistd::geteuid().is_root().then_some(config.first_uid),
         }
+    }
+
+    /// Lets tasks find names by this, where they are not in the host's network.
+    pub(crate) fn name(&mut self, names: Names) {
+        self.names = names;
     }
 
     /// Lets tasks see what is at `path`, if it is absolute and there.
@@ -126,7 +144,8 @@ impl Plan {
             aliases: &self.aliases,
             uid: user.unwrap_or_else(|| nix::unistd::geteuid().as_raw()),
             gid: user.unwrap_or_else(|| nix::unistd::getegid().as_raw()),
-            resolv: &std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
+            names: self.names.clone(),
+            host_names: Names::of_host(),
         };
         let mut root = root::root(&ThisHost, &extras);
         root.extend(self.files.iter().map(|(at, from)| Entry::File {
@@ -134,5 +153,15 @@ impl Plan {
             content: std::fs::read_to_string(from).unwrap_or_default(),
         }));
         Setup { base: self.base.clone(), root, packages: self.packages.clone(), user }
+    }
+}
+
+impl Names {
+    /// Where this host asks; of the names that it knows itself, only its own.
+    fn of_host() -> Self {
+        Self {
+            hosts: "127.0.0.1 localhost task\n::1 localhost\n".to_owned(),
+            resolv: std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
+        }
     }
 }

@@ -19,6 +19,9 @@ pub(crate) const CODE: &str = "/code";
 pub(crate) const PROGRAMS: &str = "/windlass/bin";
 /// Where the spawner finds packages, and tasks find nothing.
 pub(crate) const PACKAGES: &str = "/.packages";
+/// What is at `/etc/hosts` and `/etc/resolv.conf` for tasks in the host's network.
+pub(crate) const HOST_HOSTS: &str = "/windlass/host-hosts";
+pub(crate) const HOST_RESOLV: &str = "/windlass/host-resolv.conf";
 /// An empty folder, to be put over others.
 pub(crate) const EMPTY: &str = "/.empty";
 
@@ -147,8 +150,19 @@ pub(crate) struct Extras<'a> {
     /// The user and the group that tasks run as.
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    /// The content of `resolv.conf`.
-    pub(crate) resolv: &'a str,
+    /// What tasks need to know of the network.
+    pub(crate) names: Names,
+    /// The same for tasks in the host's network.
+    pub(crate) host_names: Names,
+}
+
+/// How names become addresses.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    /// The content of `/etc/hosts`.
+    pub(crate) hosts: String,
+    /// The content of `/etc/resolv.conf`.
+    pub(crate) resolv: String,
 }
 
 /// Everything in the root but what each task gets of its own.
@@ -220,9 +234,11 @@ fn own_files(extras: &Extras<'_>) -> Vec<Entry> {
         ),
         file("group", format!("root:x:0:\n{group}nogroup:x:65534:\n")),
         file("hostname", "task\n".to_owned()),
-        file("hosts", "127.0.0.1 localhost task\n::1 localhost ip6-localhost ip6-loopback\n".to_owned()),
+        file("hosts", extras.names.hosts.clone()),
         file("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),
-        file("resolv.conf", extras.resolv.to_owned()),
+        file("resolv.conf", extras.names.resolv.clone()),
+        Entry::File { at: HOST_HOSTS.into(), content: extras.host_names.hosts.clone() },
+        Entry::File { at: HOST_RESOLV.into(), content: extras.host_names.resolv.clone() },
     ]
 }
 

@@ -14,7 +14,7 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
     socketpair,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
+use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
@@ -24,6 +24,8 @@ use super::message::{self, Contents, End, Left, Word};
 use super::sys;
 use crate::config::SpawnerCommand;
 use crate::outlet::Outlet;
+use crate::sandbox::network::{Network, SlotNetwork};
+use crate::sandbox::root::Names;
 use crate::sandbox::{self, InForce, Setup};
 
 /// Most bytes of what a spawner says of its sandbox.
@@ -66,6 +68,8 @@ pub(crate) enum SpawnError {
 pub(crate) struct Spawner {
     command: SpawnerCommand,
     sandbox: Option<sandbox::Plan>,
+    /// The networks of the slots; none: tasks are in the host's.
+    networks: Option<Network>,
     spawners: Box<[One]>,
     ids: AtomicU64,
 }
@@ -140,7 +144,7 @@ impl Spawner {
     /// is one.
     pub(crate) fn new(command: SpawnerCommand, slots: usize, sandbox: Option<sandbox::Plan>) -> Self {
         let spawners = (0..slots).map(|_| One::default()).collect();
-        Self { command, sandbox, spawners, ids: AtomicU64::new(1) }
+        Self { command, sandbox, networks: None, spawners, ids: AtomicU64::new(1) }
     }
 
     /// Starts all spawners, and with them makes all sandboxes. Returns what is in force in each of them, which is the
@@ -153,9 +157,17 @@ impl Spawner {
         Ok(in_force)
     }
 
+    /// Has spawners that are started from now on live in these networks.
+    pub(crate) fn use_networks(&mut self, networks: Network, names: Names) {
+        self.networks = Some(networks);
+        if let Some(plan) = &mut self.sandbox {
+            plan.name(names);
+        }
+    }
+
     /// Makes no more sandboxes: for a host that cannot, before anything was started.
     pub(crate) fn leave_sandbox(&mut self) {
-        self.sandbox = None;
+        (self.sandbox, self.networks) = (None, None);
         self.spawners = self.spawners.iter().map(|_| One::default()).collect();
     }
 
@@ -191,8 +203,9 @@ impl Spawner {
         if current.take().is_some() {
             warn!("a spawner died; starting another");
         }
-        let setup = self.sandbox.as_ref().map(|plan| plan.setup(slot));
-        let connection = Connection::open(&self.command, setup.as_ref()).await?;
+        let networks = self.networks.as_ref().and_then(|networks| networks.slot(slot));
+        let setup = self.sandbox.as_ref().map(|plan| (plan.setup(slot), networks));
+        let connection = Connection::open(&self.command, setup).await?;
         *current = Some(connection.clone());
         Ok(connection)
     }
@@ -209,7 +222,7 @@ impl Child {
     /// it has started, and withdraws it if not.
     pub(crate) async fn kill(&self, signal: i32) {
         // A failure means that the spawner is gone, and so is the process; `end` tells.
-        let _ = self.connection.send(&message::encode_kill(self.id, signal), &[]).await;
+        let _ = self.connection.send(&message::encode_kill(self.id, signal), &[] as &[OwnedFd]).await;
     }
 
     /// The result that it left in its sandbox, once its end was told.
@@ -219,7 +232,10 @@ impl Child {
 }
 
 impl Connection {
-    async fn open(command: &SpawnerCommand, setup: Option<&Setup>) -> io::Result<Arc<Self>> {
+    async fn open(
+        command: &SpawnerCommand,
+        setup: Option<(Setup, Option<&SlotNetwork>)>,
+    ) -> io::Result<Arc<Self>> {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
         let mut process = Command::new(&command.program)
             .args(&command.args)
@@ -236,17 +252,17 @@ impl Connection {
                 Err(error) => error!("cannot wait for the spawner: {error}"),
             },
         )?;
-        let mut socket = UnixStream::from_std(ours)?;
-        let in_force = match setup {
-            Some(setup) => Some(timeout(SETUP_LIMIT, set_up(&mut socket, setup)).await??),
-            None => None,
-        };
-        let connection = Arc::new(Connection {
-            socket,
-            in_force,
+        let mut connection = Connection {
+            socket: UnixStream::from_std(ours)?,
+            in_force: None,
             writing: tokio::sync::Mutex::default(),
             waiting: Mutex::new(Some(HashMap::new())),
-        });
+        };
+        if let Some((setup, networks)) = setup {
+            let made = timeout(SETUP_LIMIT, connection.set_up(&setup, networks));
+            connection.in_force = Some(made.await??);
+        }
+        let connection = Arc::new(connection);
         // Weak in effect: the reader holds the connection only while it reads, so that the socket closes, and the
         // spawner ends, when the runner is dropped.
         tokio::spawn(read_words(
@@ -254,6 +270,22 @@ impl Connection {
             connection.socket.as_fd().try_clone_to_owned()?,
         ));
         Ok(connection)
+    }
+
+    /// Has the spawner make its sandbox, before anything else is said to it.
+    async fn set_up(&mut self, setup: &Setup, networks: Option<&SlotNetwork>) -> io::Result<InForce> {
+        let fds = networks.map(|networks| [networks.egress(), networks.none()]);
+        let frame = message::encode_setup(&serde_json::to_vec(setup)?);
+        self.send(&frame, fds.as_ref().map_or(&[], |fds| &fds[..])).await?;
+        let mut length = [0; 4];
+        self.socket.read_exact(&mut length).await?;
+        let length = u32::from_ne_bytes(length) as usize;
+        if length > MAX_ANSWER {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut answer = vec![0; length];
+        self.socket.read_exact(&mut answer).await?;
+        serde_json::from_slice::<Result<InForce, String>>(&answer)?.map_err(io::Error::other)
     }
 
     fn is_alive(&self) -> bool {
@@ -295,7 +327,7 @@ impl Connection {
     }
 
     /// Sends a frame, the descriptors with its first byte.
-    async fn send(&self, frame: &[u8], fds: &[OwnedFd]) -> io::Result<()> {
+    async fn send(&self, frame: &[u8], fds: &[impl AsRawFd]) -> io::Result<()> {
         let _turn = self.writing.lock().await;
         let raw: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let mut sent = 0;
@@ -319,20 +351,6 @@ impl Connection {
         }
         Ok(())
     }
-}
-
-/// Has the spawner make its sandbox, before anything else is said to it.
-async fn set_up(socket: &mut UnixStream, setup: &Setup) -> io::Result<InForce> {
-    socket.write_all(&message::encode_setup(&serde_json::to_vec(setup)?)).await?;
-    let mut length = [0; 4];
-    socket.read_exact(&mut length).await?;
-    let length = u32::from_ne_bytes(length) as usize;
-    if length > MAX_ANSWER {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut answer = vec![0; length];
-    socket.read_exact(&mut answer).await?;
-    serde_json::from_slice::<Result<InForce, String>>(&answer)?.map_err(io::Error::other)
 }
 
 /// Passes on what the spawner says, until the spawner is gone.

@@ -12,20 +12,27 @@ use std::sync::atomic::Ordering::Relaxed;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, Uid, chdir, fchown};
+
+use windlass_model::limits::Network;
 
 use super::message::{Inside, Step, View};
 use super::slot::Slot;
 use super::sys::fork::{self, Told};
 use super::sys::{self, Launch, Stack};
 use crate::plan::RESULT_FILE;
-use crate::sandbox::root::{CODE, TASK};
+use crate::sandbox::root::{CODE, HOST_HOSTS, HOST_RESOLV, TASK};
 
-/// What a task may write in all, and how many files, until packages have limits of their own.
-const TASK_OPTIONS: &str = "mode=755,size=1g,nr_inodes=200000";
+/// Files that are there before the task is: folders, payload, configuration.
+const FIRST_FILES: u64 = 16;
+
+/// Least bytes that are written for each file: so many files a task may have.
+const BYTES_PER_FILE: u64 = 4096;
 
 /// Lives the life of the first process. What comes of it is in `slot.told`.
 pub(super) fn live(slot: &Slot, launch: &Launch<'_>, inside: &Inside<'_>, stack: &mut Stack) -> ! {
@@ -59,6 +66,21 @@ fn prepare(slot: &Slot, launch: &Launch<'_>, inside: &Inside<'_>) -> Result<(), 
         return Err((Step::Prepare, Errno::ESRCH));
     }
     mounts(slot, inside).map_err(at(Step::Mount))?;
+    if let Some(networks) = &slot.networks {
+        let network = match inside.network {
+            Network::Egress => None,
+            Network::None => Some(&networks.none),
+            Network::Host => Some(&networks.host),
+        };
+        if let Some(network) = network {
+            setns(network, CloneFlags::CLONE_NEWNET).map_err(at(Step::Prepare))?;
+        }
+    }
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(at(Step::Prepare))?;
+    let most = inside.limits.open_files.into();
+    if most < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, soft.min(most), most).map_err(at(Step::Prepare))?;
+    }
     if let Some(user) = slot.user {
         // So that `/dev/stdout` can be opened: a pipe is its maker's.
         for pipe in [launch.stdout, launch.stderr] {
@@ -81,7 +103,9 @@ fn errno(error: io::Error) -> Errno {
 /// and the list of its processes.
 fn mounts(slot: &Slot, inside: &Inside<'_>) -> Result<(), Errno> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("task"), "/tmp", Some("tmpfs"), flags, Some(TASK_OPTIONS))?;
+    let disk = inside.limits.disk_bytes;
+    let options = format!("mode=755,size={disk},nr_inodes={}", disk / BYTES_PER_FILE + FIRST_FILES);
+    mount(Some("task"), "/tmp", Some("tmpfs"), flags, Some(&*options))?;
     let folder = |path: &str, mode: u32| std::fs::DirBuilder::new().mode(mode).create(path).map_err(errno);
     // Our mask of modes would take the right to write from others; it is the task's, too, so it comes back.
     let mask = umask(Mode::empty());
@@ -101,6 +125,13 @@ fn mounts(slot: &Slot, inside: &Inside<'_>) -> Result<(), Errno> {
         bind("/tmp/task", TASK)?;
     }
     bind("/tmp/shm", "/dev/shm")?;
+    if let Network::Host = inside.network
+        && slot.networks.is_some()
+    {
+        // What is there otherwise leads to services that only the slot's own network has.
+        bind(HOST_HOSTS, "/etc/hosts")?;
+        bind(HOST_RESOLV, "/etc/resolv.conf")?;
+    }
     // Over the file system's own root, which is out of reach from here on.
     bind("/tmp/tmp", "/tmp")?;
     let flags = flags | MsFlags::MS_NOEXEC;

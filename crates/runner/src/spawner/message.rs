@@ -8,6 +8,8 @@
 
 use std::ffi::CStr;
 
+use windlass_model::limits::{Limits, Network};
+
 const SPAWN: u8 = 1;
 const KILL: u8 = 2;
 const SETUP: u8 = 3;
@@ -47,6 +49,10 @@ pub(super) struct Inside<'a> {
     pub(super) executable: Option<&'a CStr>,
     /// Files to be written into its directory: name and content.
     pub(super) files: Vec<(&'a CStr, &'a [u8])>,
+    /// Whom it may talk to.
+    pub(super) network: Network,
+    /// What it may take.
+    pub(super) limits: Limits,
 }
 
 /// How a task's directory comes to hold its package.
@@ -69,6 +75,10 @@ pub(crate) struct Contents<'a> {
     pub(crate) executable: Option<&'a str>,
     /// As [`Inside::files`].
     pub(crate) files: &'a [(&'static str, Vec<u8>)],
+    /// As [`Inside::network`].
+    pub(crate) network: Network,
+    /// As [`Inside::limits`].
+    pub(crate) limits: &'a Limits,
 }
 
 /// A request to start a process as a frame. The strings must not hold zero bytes.
@@ -121,6 +131,14 @@ fn add(contents: &Contents<'_>, frame: &mut Vec<u8>) {
         text(frame, name);
         frame.extend_from_slice(&(content.len() as u32).to_ne_bytes());
         frame.extend_from_slice(content);
+    }
+    frame.push(contents.network as u8);
+    let Limits { memory_bytes, cpu_millis, processes, disk_bytes, open_files, output_bytes } =
+        *contents.limits;
+    let numbers =
+        [memory_bytes, cpu_millis.into(), processes.into(), disk_bytes, open_files.into(), output_bytes];
+    for number in numbers {
+        frame.extend_from_slice(&number.to_ne_bytes());
     }
 }
 
@@ -229,8 +247,24 @@ impl<'a> Reader<'a> {
         let copies = (0..copies).map(|_| Ok((self.text()?, self.number()?))).collect::<Result<_, _>>()?;
         let files = self.number()?;
         let files = (0..files).map(|_| Ok((self.text()?, self.bytes()?))).collect::<Result<_, _>>()?;
+        let [network] = self.take()?;
+        let network = *Network::ALL.get(usize::from(network)).ok_or(Garbled)?;
+        let mut numbers = [0; 6];
+        for number in &mut numbers {
+            *number = u64::from_ne_bytes(self.take()?);
+        }
+        let [memory_bytes, cpu_millis, processes, disk_bytes, open_files, output_bytes] = numbers;
+        let count = |number| u32::try_from(number).map_err(|_| Garbled);
+        let limits = Limits {
+            memory_bytes,
+            cpu_millis: count(cpu_millis)?,
+            processes: count(processes)?,
+            disk_bytes,
+            open_files: count(open_files)?,
+            output_bytes,
+        };
         let view = if kind == COPY { View::Copy(copies) } else { View::Overlay };
-        Ok(Some(Inside { package, view, executable, files }))
+        Ok(Some(Inside { package, view, executable, files, network, limits }))
     }
 }
 
@@ -384,7 +418,15 @@ mod tests {
         let (argv, env) = (["sh".to_owned(), String::new()], ["A=1".to_owned()]);
         let copy = [("a/b".to_owned(), 0o755)];
         let files = [("__payload__", vec![0, 1])];
-        let of = |copy, executable| Contents { package: "hash", copy, executable, files: &files };
+        let (network, limits) = (Network::Host, Limits::DEFAULT);
+        let of = |copy, executable| Contents {
+            package: "hash",
+            copy,
+            executable,
+            files: &files,
+            network,
+            limits: &limits,
+        };
         for contents in [None, Some(of(Some(&copy[..]), None)), Some(of(None, Some("x")))] {
             let bytes = encode_spawn(7, "/bin/sh", "/tmp", &argv, &env, contents.as_ref());
             let (body, length) = frame(&bytes).unwrap().unwrap();
@@ -394,6 +436,8 @@ mod tests {
                 view: contents.copy.map_or(View::Overlay, |_| View::Copy(vec![(c"a/b", 0o755)])),
                 executable: contents.executable.map(|_| c"x"),
                 files: vec![(c"__payload__", &[0, 1][..])],
+                network,
+                limits,
             });
             let expected = Request::Spawn {
                 id: 7,

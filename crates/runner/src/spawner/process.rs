@@ -177,7 +177,8 @@ impl Spawner {
 
     /// Makes the sandbox and says what came of it; `false`: it cannot be made.
     fn enter_sandbox(&mut self, json: &[u8]) -> io::Result<bool> {
-        let made = Slot::enter(&serde_json::from_slice(json)?);
+        let networks = (self.fds.pop_front(), self.fds.pop_front());
+        let made = Slot::enter(&serde_json::from_slice(json)?, networks);
         let (slot, answer) = match made {
             Ok((slot, in_force)) => (Some(slot), Ok(in_force)),
             Err(why) => (None, Err(why)),

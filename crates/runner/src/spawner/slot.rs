@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, socketpair,
@@ -50,6 +50,8 @@ pub(super) struct Slot {
     pub(super) spawner: OwnedFd,
     /// The way of a result's descriptor from a task to us: our end, and that of the task's first process.
     pub(super) results: (OwnedFd, OwnedFd),
+    /// The networks that are not ours: the host's, and that with nothing in it. None: we are in the host's.
+    pub(super) networks: Option<Networks>,
     /// The folder of packages, which nobody else in this namespace can reach.
     packages: OwnedFd,
     /// The package that is at [`CODE`], and the folder it was then.
@@ -58,7 +60,18 @@ pub(super) struct Slot {
 
 impl Slot {
     /// Makes the slot around this process. After an error, in words, the process is of no further use.
-    pub(super) fn enter(setup: &Setup) -> Result<(Self, InForce), String> {
+    ///
+    /// The networks are the slot's own: that with the internet, and that with nothing.
+    pub(super) fn enter(
+        setup: &Setup,
+        networks: (Option<OwnedFd>, Option<OwnedFd>),
+    ) -> Result<(Self, InForce), String> {
+        let networks = match networks {
+            (Some(egress), Some(none)) => {
+                Some(Networks::enter(&egress, none).map_err(|e| format!("cannot enter its network: {e}"))?)
+            }
+            _ => None,
+        };
         enter_namespaces(setup).map_err(|e| format!("cannot make namespaces: {e}"))?;
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
@@ -86,8 +99,10 @@ impl Slot {
         let told = fork::share().map_err(|e| format!("cannot share memory: {e}"))?;
         let spawner = fork::own_handle().map_err(|e| format!("cannot be waited for: {e}"))?;
         let confinement = Confinement::prepare().map_err(|e| format!("cannot give up capabilities: {e}"))?;
-        let slot = Self { user: setup.user, confinement, told, spawner, results, packages, code: None };
-        Ok((slot, InForce { own_user: setup.user.is_some(), overlays }))
+        let in_force = InForce { own_user: setup.user.is_some(), own_networks: networks.is_some(), overlays };
+        let slot =
+            Self { user: setup.user, told, spawner, results, confinement, networks, packages, code: None };
+        Ok((slot, in_force))
     }
 
     /// Puts the package `name` at [`CODE`], or nothing. Costs nothing while it is the one of the task before.
@@ -128,6 +143,21 @@ impl Slot {
             umount2(CODE, MntFlags::MNT_DETACH)?;
         }
         Ok(())
+    }
+}
+
+/// The networks that a slot's tasks are in only where they ask for it.
+pub(super) struct Networks {
+    pub(super) host: OwnedFd,
+    pub(super) none: OwnedFd,
+}
+
+impl Networks {
+    /// Moves this process into `egress`, so that most tasks need not move.
+    fn enter(egress: &OwnedFd, none: OwnedFd) -> io::Result<Self> {
+        let host = File::open("/proc/self/ns/net")?.into();
+        setns(egress, CloneFlags::CLONE_NEWNET)?;
+        Ok(Self { host, none })
     }
 }
 
