@@ -45,6 +45,8 @@ pub(super) struct World {
 impl World {
     /// Makes the thread's namespace a host that is wired to the internet.
     fn make() -> Self {
+        // A new namespace has the switches of the first one.
+        forwarding::write("ipv4/ip_forward", "0").unwrap();
         let internet = Namespace::create().unwrap();
         let links = Links::open().unwrap();
         links.up(links.index("lo").unwrap()).unwrap();
