@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`app`] | what every request shares: store, blobs, clock, ids, caches |
 //! | [`mod@router`] | every route, once, with its method, path, access and entry in the API document |
-//! | [`route`], [`openapi`] | what a route is, and the document made of them |
+//! | [`route`], [`openapi`], [`explorer`] | what a route is, and the document and the page made of them |
 //! | [`auth`], [`tokens`], [`attempt_token`] | who asks, and whether they may |
 //! | [`body`], [`query`], [`path`], [`error`] | reading what clients really send; answering in one form |
 //! | [`upload`] | code packages: multipart, the zip and what is checked of it |
@@ -22,6 +22,7 @@ pub mod body;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod explorer;
 pub mod finish;
 mod handshake;
 pub mod ids;

@@ -13,6 +13,8 @@ use utoipa::openapi::{
     ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required, ResponseBuilder, Schema,
 };
 
+use windlass_model::project::Scope;
+
 use crate::auth::Access;
 use crate::route::{Content, Route};
 
@@ -46,7 +48,7 @@ fn operation(route: &Route) -> OperationBuilder {
     let mut operation = OperationBuilder::new()
         .summary(Some(route.summary))
         .description(Some(format!("Access: {}.", route.access)))
-        .tag(tag(route.path));
+        .tag(section(route));
     for name in parameters(route.path) {
         operation = operation.parameter(
             ParameterBuilder::new()
@@ -67,7 +69,8 @@ fn operation(route: &Route) -> OperationBuilder {
         );
     }
     if let Some(takes) = &route.takes {
-        let (media_type, words, content) = content(takes);
+        let (media_type, words, mut content) = content(takes);
+        content.example = serde_json::from_str(route.example).ok();
         let body = RequestBodyBuilder::new().description(words).content(media_type, content);
         operation = operation.request_body(Some(body.build()));
     }
@@ -100,16 +103,22 @@ fn method(method: &http::Method) -> HttpMethod {
     }
 }
 
-fn parameters(path: &str) -> impl Iterator<Item = &str> {
+/// Names of the parameters in a path.
+pub(crate) fn parameters(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
 }
 
-/// The word that a reader of the document would look under: the thing that the path is about.
-fn tag(path: &str) -> &str {
-    let mut words = path.split('/').filter(|s| !s.is_empty() && *s != "2" && !s.starts_with('{'));
+/// What a reader would look under for the route.
+pub(crate) fn section(route: &Route) -> &'static str {
+    let mut words = route.path.split('/').filter(|s| !s.is_empty() && *s != "2" && !s.starts_with('{'));
     match (words.next(), words.next()) {
-        (Some("projects"), Some(thing)) => thing,
-        (Some(thing), _) => thing,
-        _ => "server",
+        _ if route.access == Access::Root(Scope::Runner) => "Runner protocol",
+        (Some("projects"), Some("codes")) => "Code packages",
+        (Some("projects"), Some("tasks")) => "Tasks",
+        (Some("projects"), Some("schedules")) => "Schedules",
+        (Some("projects"), Some("usage")) => "Compute time",
+        (Some("projects" | "tokens"), _) => "Projects and tokens",
+        (Some("clusters" | "runners"), _) => "Clusters and runners",
+        _ => "The server",
     }
 }

@@ -29,6 +29,8 @@ pub struct Route {
     pub query: &'static [(&'static str, &'static str)],
     /// What the body of the request is.
     pub takes: Option<Content>,
+    /// A request's body that does something, in JSON; empty if there is none to show.
+    pub example: &'static str,
     /// What the body of the answer is.
     pub gives: Content,
     /// Every schema that those name.
@@ -64,6 +66,7 @@ impl Route {
             summary: "",
             query: &[],
             takes: None,
+            example: "",
             gives: Content::Json(String::new()),
             schemas: Vec::new(),
             handler: on(filter, Guarded { access, handler }),
@@ -92,6 +95,12 @@ impl Route {
     /// Its request has a body that is not described by a schema.
     pub fn takes_other(mut self, media_type: &'static str, words: &'static str) -> Self {
         self.takes = Some(Content::Other(media_type, words));
+        self
+    }
+
+    /// Its request looks like this, in JSON.
+    pub fn like(mut self, example: &'static str) -> Self {
+        self.example = example;
         self
     }
 

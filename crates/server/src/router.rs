@@ -37,6 +37,7 @@ use crate::api::{
 use crate::app::App;
 use crate::auth::Access::{Known, Member, Open, Project as In, Root};
 use crate::error::ApiError;
+use crate::explorer;
 use crate::metrics::Code as StatusCodeLabel;
 use crate::path::normalize;
 use crate::route::{Route, delete, get, mount, post, put};
@@ -51,7 +52,7 @@ pub fn routes() -> Vec<Route> {
         // Code packages.
         post("/2/projects/{project_id}/codes", In(Manage), codes::upload)
             .does("Upload a code package: a first revision, or a new one of the package with the same name")
-            .takes::<UploadRequest>()
+            .takes::<UploadRequest>().like(r#"{"name":"hello","command":"./hello.sh"}"#)
             .takes_other("multipart/form-data", "Part `data`: an UploadRequest as JSON. Part `file`: the zip. Without a zip, the UploadRequest alone as application/json.")
             .gives::<Uploaded>(),
         get("/2/projects/{project_id}/codes", In(Read), codes::list)
@@ -78,7 +79,7 @@ pub fn routes() -> Vec<Route> {
 
         // Tasks.
         post("/2/projects/{project_id}/tasks", In(Queue), tasks::queue)
-            .does("Queue tasks, all or none").takes::<QueueRequest>().gives::<Queued>(),
+            .does("Queue tasks, all or none").takes::<QueueRequest>().like(r#"{"tasks":[{"code_name":"hello","payload":"Outcast"}]}"#).gives::<Queued>(),
         post("/2/projects/{project_id}/tasks/webhook", In(Queue), webhook::queue)
             .does("Queue one task; the body, whatever it is, is its payload").query(webhook::PARAMETERS)
             .takes_other("*/*", "The payload").gives::<WebhookQueued>(),
@@ -106,21 +107,21 @@ pub fn routes() -> Vec<Route> {
         get("/2/projects/{project_id}/tasks/{id}/explain", In(Read), explain::read)
             .does("Why the task is where it is, in one sentence").gives::<Explanation>(),
         post("/2/projects/{project_id}/tasks/{id}/progress", In(Queue), tasks::progress)
-            .does("Set percent and message of a task that has not ended").takes::<ProgressRequest>(),
+            .does("Set percent and message of a task that has not ended").takes::<ProgressRequest>().like(r#"{"percent":50,"msg":"half of it"}"#),
         post("/2/projects/{project_id}/tasks/{id}/cancel", In(Manage), tasks::cancel)
             .does("Cancel a task; one that has ended stays as it is"),
         post("/2/projects/{project_id}/tasks/{id}/retry", In(Manage), tasks::retry)
-            .does("Queue a new task with the same package, payload and options").takes::<RetryRequest>().gives::<Queued>(),
+            .does("Queue a new task with the same package, payload and options").takes::<RetryRequest>().like(r#"{"delay":60}"#).gives::<Queued>(),
 
         // Schedules.
         post("/2/projects/{project_id}/schedules", In(Queue), schedules::create)
-            .does("Make schedules, all or none").takes::<CreateRequest>().gives::<Scheduled>(),
+            .does("Make schedules, all or none").takes::<CreateRequest>().like(r#"{"schedules":[{"code_name":"hello","payload":"often","run_every":600}]}"#).gives::<Scheduled>(),
         get("/2/projects/{project_id}/schedules", In(Read), schedules::list)
             .does("Schedules, newest first").query(PAGE).gives::<ScheduleList>(),
         get("/2/projects/{project_id}/schedules/{id}", In(Read), schedules::read)
             .does("One schedule").gives::<Schedule>(),
         put("/2/projects/{project_id}/schedules/{id}", In(Manage), schedules::update)
-            .does("Change the fields of a schedule that are given").takes::<ScheduleRequest>(),
+            .does("Change the fields of a schedule that are given").takes::<ScheduleRequest>().like(r#"{"run_every":3600}"#),
         post("/2/projects/{project_id}/schedules/{id}/cancel", In(Manage), schedules::cancel)
             .does("End a schedule; one that has ended stays as it is"),
 
@@ -133,7 +134,7 @@ pub fn routes() -> Vec<Route> {
         get("/2/projects", Known, projects::list)
             .does("The projects that the token reaches").gives::<ProjectList>(),
         post("/2/projects", Root(Admin), projects::create)
-            .does("Make a project").takes::<ProjectRequest>().gives::<Project>(),
+            .does("Make a project").takes::<ProjectRequest>().like(r#"{"name":"reports"}"#).gives::<Project>(),
         get("/2/projects/{project_id}", Member, projects::read)
             .does("One project").gives::<Project>(),
         post("/2/projects/{project_id}/credentials", In(Manage), projects::credentials)
@@ -141,13 +142,13 @@ pub fn routes() -> Vec<Route> {
         get("/2/projects/{project_id}/tokens", In(Manage), tokens::list)
             .does("Tokens of the project, without their text").gives::<TokenList>(),
         post("/2/projects/{project_id}/tokens", In(Manage), tokens::create)
-            .does("Make a token of the project; nobody can grant what they lack").takes::<TokenRequest>().gives::<TokenCreated>(),
+            .does("Make a token of the project; nobody can grant what they lack").takes::<TokenRequest>().like(r#"{"name":"ci","scopes":["queue","read"]}"#).gives::<TokenCreated>(),
         delete("/2/projects/{project_id}/tokens/{id}", In(Manage), tokens::revoke)
             .does("Revoke a token of the project"),
         get("/2/tokens", Root(Admin), tokens::list_global)
             .does("Tokens that are not limited to a project").gives::<TokenList>(),
         post("/2/tokens", Root(Admin), tokens::create_global)
-            .does("Make a token that is not limited to a project, such as a runner's").takes::<TokenRequest>().gives::<TokenCreated>(),
+            .does("Make a token that is not limited to a project, such as a runner's").takes::<TokenRequest>().like(r#"{"name":"gpu-1","scopes":["runner"]}"#).gives::<TokenCreated>(),
         delete("/2/tokens/{id}", Root(Admin), tokens::revoke_global)
             .does("Revoke a token that is not limited to a project"),
 
@@ -161,7 +162,7 @@ pub fn routes() -> Vec<Route> {
         get("/2/runners", Root(Read), runners::list)
             .does("Runners, live ones first, newest first").gives::<RunnerList>(),
         post("/2/runners/{id}/drain", Root(Manage), runners::drain)
-            .does("Ask a runner to take no more tasks, or to take them again").takes::<runners::DrainRequest>(),
+            .does("Ask a runner to take no more tasks, or to take them again").takes::<runners::DrainRequest>().like(r#"{"drain":true}"#),
 
         // The runner protocol: `windlass_model::runner`.
         post("/2/runners", Root(Runner), protocol::register)
@@ -190,6 +191,10 @@ pub fn routes() -> Vec<Route> {
             .does("Counters and gauges for Prometheus").gives_other("application/openmetrics-text", "Metrics"),
         get("/openapi.json", Open, metrics::document)
             .does("This document").gives_other(JSON, "OpenAPI"),
+        get("/docs", Open, explorer::page)
+            .does("This document as a page, with forms to try it").gives_other("text/html", "The page"),
+        get("/docs/{name}", Open, explorer::asset)
+            .does("What belongs to that page").gives_other("*/*", "A style sheet or a script"),
     ]
 }
 

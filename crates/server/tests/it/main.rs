@@ -8,6 +8,7 @@ mod bulk;
 mod document;
 mod endurance;
 mod explain;
+mod explorer;
 mod logs;
 mod rules;
 mod runners;
