@@ -268,7 +268,7 @@ pub trait Store: Send + Sync + 'static {
     /// been over for longer, and sums of minutes and days before.
     async fn prune(&self, retention: Retention, now: Timestamp) -> Result<Pruned>;
 
-    /// Whether the store can be written to right now.
+    /// Whether the store can be written to right now: after a write that failed, not before there is room again.
     async fn check(&self) -> Result<()>;
 
     /// Writes everything that is still on its way, then closes. Calls after it fail.

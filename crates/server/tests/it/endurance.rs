@@ -54,6 +54,8 @@ async fn a_full_disk_is_a_503_that_keeps_nothing_and_reading_goes_on() {
     };
     assert_eq!(refused.said(), (503, "no space is left on the disk of the store".to_owned()));
     assert_eq!(refused.header("retry-after"), "1");
+    let ready = server.call(Method::GET, "/health/ready", "", None).await;
+    assert_eq!(ready.said(), (503, "no space is left on the disk of the store".to_owned()));
     let list = server.get("tasks?per_page=100").await.json();
     assert_eq!(list["tasks"].as_array().unwrap().len(), kept, "all or none of a request is kept");
 }

@@ -13,13 +13,14 @@
 //! | `state`, `catalog`, `counters`, [`window`] | what the writer knows without asking |
 //! | `reader`, `reads` | connections that read; what they read |
 //! | `rows` | between rows and the model |
-//! | `fault` | what an error of SQLite means |
+//! | `fault`, `health` | what an error of SQLite means; whether writes go through |
 //! | `audit` | whether a database is whole |
 
 mod audit;
 mod catalog;
 mod counters;
 mod fault;
+mod health;
 mod lock;
 mod ops;
 mod partition;

@@ -1,6 +1,6 @@
 //! Every operation of the seam: sent to the writer, answered from memory, or read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -27,7 +27,7 @@ use super::ops::{accounts, cancel, claim, codes, enqueue, finish, progress, prun
 use super::reader::Readers;
 use super::state::{Shared, State, View};
 use super::writer::{self, Operation, QUEUE, Request, Writer};
-use super::{reads, schema};
+use super::{health, reads, schema};
 use crate::error::StoreError;
 use crate::signals::Signals;
 use crate::store::{Result, Store};
@@ -61,6 +61,7 @@ pub struct Sqlite {
     signals: Arc<Signals>,
     is_closed: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
+    dir: PathBuf,
 }
 
 impl Sqlite {
@@ -99,6 +100,7 @@ impl Sqlite {
             signals,
             is_closed: AtomicBool::new(false),
             thread: Mutex::new(Some(thread)),
+            dir: dir.to_owned(),
         })
     }
 
@@ -484,7 +486,13 @@ impl Store for Sqlite {
     }
 
     async fn check(&self) -> Result<()> {
-        self.ask(prune::Check).await
+        let was_bad = self.shared.health.is_bad();
+        if was_bad {
+            let dir = self.dir.clone();
+            let room = tokio::task::spawn_blocking(move || health::has_room(&dir)).await;
+            room.map_err(|e| StoreError::Unavailable(e.to_string()))??;
+        }
+        self.ask(prune::Check { must_grow: was_bad }).await
     }
 
     async fn close(&self) {

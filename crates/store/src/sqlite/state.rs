@@ -14,6 +14,7 @@ use windlass_model::time::Timestamp;
 
 use super::catalog::Catalog;
 use super::counters::Counters;
+use super::health::Health;
 use super::partition::{self, Partitions};
 use super::rows::{self, Json, Run};
 use super::window::Windows;
@@ -156,6 +157,7 @@ pub(super) struct Shared {
     pub(super) view: RwLock<Arc<View>>,
     pub(super) counters: RwLock<Counters>,
     pub(super) running: RwLock<HashMap<i64, Arc<Run>>>,
+    pub(super) health: Health,
     newest: AtomicI64,
 }
 
@@ -165,6 +167,7 @@ impl Shared {
             view: RwLock::new(Arc::new(state.view.clone())),
             counters: RwLock::new(state.counters.clone()),
             running: RwLock::new(state.running.clone()),
+            health: Health::default(),
             newest: AtomicI64::new(state.newest.0),
         }
     }

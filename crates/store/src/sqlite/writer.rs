@@ -204,6 +204,9 @@ impl Writer {
         while !group.is_empty() {
             match self.attempt(&mut group) {
                 Ok(effects) => {
+                    if group.iter().any(|job| job.durability() == Durability::Power) {
+                        self.shared.health.went_well();
+                    }
                     effects.publish(&self.state, &self.shared, &self.signals);
                     group.into_iter().for_each(Job::answer);
                     return;
@@ -215,7 +218,7 @@ impl Writer {
                             group.remove(at).fail(store_error(&error));
                         }
                         _ => {
-                            tracing::error!(error = %error, "a group of {} writes failed", group.len());
+                            self.shared.health.went_wrong(&error);
                             group.drain(..).for_each(|job| job.fail(store_error(&error)));
                         }
                     }

@@ -98,7 +98,9 @@ async fn a_full_disk_refuses_whole_batches_until_there_is_space() {
     assert_kept(&store, &taken, &refused).await;
     let again = world.tasks(50, 1_500);
     assert!(matches!(store.enqueue(again).await, Err(StoreError::Full)), "it is still full");
+    assert!(matches!(store.check().await, Err(StoreError::Full)), "and says so");
     std::fs::remove_file(&ballast).unwrap();
+    store.check().await.unwrap();
     assert_kept(&store, &taken, &refused).await;
     assert_works(&store, &mut world).await;
     store.close().await;

@@ -6,6 +6,8 @@ use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
 use windlass_model::usage::{day, minute};
 
+use crate::StoreError;
+use crate::sqlite::health;
 use crate::sqlite::work::{Durability, Stop, Work};
 use crate::sqlite::writer::Operation;
 use crate::types::{Partition, Retention};
@@ -107,13 +109,19 @@ fn drop_partition(work: &mut Work<'_>, partition: Partition) -> rusqlite::Result
 }
 
 /// Writes what is there already.
-pub(in crate::sqlite) struct Check;
+pub(in crate::sqlite) struct Check {
+    /// The last write failed: whether the next one does depends on whether there is room.
+    pub(in crate::sqlite) must_grow: bool,
+}
 
 impl Operation for Check {
     type Answer = ();
     const DURABILITY: Durability = Durability::Process;
 
     fn run(&mut self, work: &mut Work<'_>) -> Result<(), Stop> {
+        if self.must_grow && !health::may_grow(work.conn())? {
+            return Err(StoreError::Full.into());
+        }
         work.write("UPDATE fence SET mark = mark")?.execute([])?;
         Ok(())
     }
