@@ -82,6 +82,25 @@ impl Windlass {
         Self::start_in(tempfile::tempdir().unwrap(), flags)
     }
 
+    /// A fresh one with a soft limit of open files, ready.
+    pub(crate) fn start_with_open_files(soft: u64) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let windlass = binary(home.path());
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -Sn {soft} && exec \"$0\" \"$@\"")).arg(windlass.get_program());
+        command.env_clear().current_dir(home.path());
+        command.envs(windlass.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let (child, url, ready_after) = launch_as(command, home.path(), &[]);
+        Self { child, home, url, ready_after }
+    }
+
+    /// The soft limit of open files of the process.
+    pub(crate) fn open_files(&self) -> u64 {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", self.child.id())).unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
     /// One in a folder that holds what it needs, ready.
     pub(crate) fn start_in(home: TempDir, flags: &[&str]) -> Self {
         let (child, url, ready_after) = launch(home.path(), flags);
@@ -210,9 +229,13 @@ pub(crate) fn until(mut is_so: impl FnMut() -> bool, what: impl Fn() -> String) 
 }
 
 fn launch(home: &Path, flags: &[&str]) -> (Child, String, Duration) {
+    launch_as(binary(home), home, flags)
+}
+
+fn launch_as(mut command: Command, home: &Path, flags: &[&str]) -> (Child, String, Duration) {
     let log = std::fs::File::options().create(true).append(true).open(home.join("server.log")).unwrap();
     let start = Instant::now();
-    let mut child = binary(home)
+    let mut child = command
         .args(["up", "--listen", "127.0.0.1:0"])
         .args(flags)
         .stdin(Stdio::null())
