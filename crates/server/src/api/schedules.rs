@@ -81,8 +81,8 @@ async fn present(app: &App, schedule: &Schedule) -> Result<Shown, ApiError> {
     Ok(Shown::present(schedule, code.as_ref().map_or("", |c| c.name.as_str())))
 }
 
-/// `PUT P/schedules/{id}`: changes the fields that are given. One that was cancelled stays so; one that has run for
-/// the last time runs again if its timing is changed so that it can.
+/// `PUT P/schedules/{id}`: changes the fields that are given. One that was cancelled cannot be changed, which would
+/// read as if it ran again; one that has run for the last time runs again if its timing is changed so that it can.
 pub async fn update(
     State(app): State<Arc<App>>,
     InProject(project): InProject,
@@ -91,13 +91,18 @@ pub async fn update(
 ) -> Answer {
     for _ in 0..TRIES {
         let before = app.schedule_of(project, id).await?;
+        if before.state.status == ScheduleStatus::Cancelled {
+            let why = before.state.msg.trim_end_matches('.');
+            let msg = format!("the schedule was cancelled and stays so ({why}): make a new one instead");
+            return Err(ApiError::conflict(msg));
+        }
         let code = match request.code_name.non_empty("code_name")? {
             Some(name) => Some(app.code_named(project, name, "code_name").await?.id),
             None => None,
         };
         let (now, mut after) = (app.now(), before.clone());
         let is_retimed = request.apply(&mut after, code, &app.config.limits, now)?;
-        if is_retimed && before.state.status != ScheduleStatus::Cancelled {
+        if is_retimed {
             after.state = before.state.retimed(&after.timing, now);
         }
         after.updated_at = now;

@@ -103,8 +103,15 @@ async fn a_change_keeps_what_ran_and_a_cancel_is_final() {
     assert_eq!(put(json!({ "run_every": 5 })).await.0, 400);
     assert_eq!(put(json!({ "code_name": "nope" })).await.0, 404);
     server.post(&format!("schedules/{id}/cancel"), json!({ "schedule_id": id })).await;
-    assert_eq!(put(json!({ "run_every": 60 })).await.0, 200);
-    assert_eq!(server.shown(&id).await["status"], "cancelled");
+    let shown = server.shown(&id).await;
+    assert_eq!(
+        put(json!({ "run_every": 60 })).await,
+        (
+            409,
+            "the schedule was cancelled and stays so (Cancelled via API): make a new one instead".to_owned()
+        )
+    );
+    assert_eq!((server.shown(&id).await, &shown["status"]), (shown.clone(), &json!("cancelled")));
     server.advance(Duration::from_secs(1000));
     assert_eq!(server.fire().await, None);
 }
