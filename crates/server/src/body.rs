@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use windlass_model::wire::lenient::Object;
+
 use crate::app::{App, BODY_UNIT};
 use crate::error::ApiError;
 
@@ -268,12 +270,12 @@ fn parse_or_default<T: DeserializeOwned + Default>(bytes: &[u8]) -> Result<T, Ap
     if bytes.iter().all(u8::is_ascii_whitespace) { Ok(T::default()) } else { parse(bytes) }
 }
 
-/// The value of a JSON text; the error says where it is wrong.
+/// What a JSON object says; the error says where it is wrong.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let text = std::str::from_utf8(bytes).map_err(|e| {
         ApiError::bad_request(format!("the body is not UTF-8 text (byte {} on)", e.valid_up_to()))
     })?;
-    serde_json::from_str(text).map_err(|e| match e.classify() {
+    serde_json::from_str(text).map(|Object(value)| value).map_err(|e| match e.classify() {
         serde_json::error::Category::Eof if text.trim().is_empty() => {
             ApiError::bad_request("the body is empty, a JSON object is required")
         }
@@ -285,7 +287,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 /// What does not fit, with the name of the field. Only who sends such a body pays for the second reading.
 fn misfit<T: DeserializeOwned>(text: &str, error: &serde_json::Error) -> String {
     let json = &mut serde_json::Deserializer::from_str(text);
-    match serde_path_to_error::deserialize::<_, T>(json) {
+    match serde_path_to_error::deserialize::<_, Object<T>>(json) {
         Err(e) if e.path().iter().next().is_some() => format!("{}: {}", e.path(), e.inner()),
         _ => format!("the body does not fit: {error}"),
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::lenient::{Number, Payload, Text};
+use super::lenient::{self, Number, Payload, Text};
 use super::tasks::{MAX_NAME_BYTES, check_size, cluster, delay, label, priority, timeout};
 use super::{BadField, Limits};
 use crate::id::{ProjectId, ScheduleId};
@@ -15,6 +15,7 @@ use crate::time::{Timestamp, Wire};
 #[serde(expecting = "an object")]
 pub struct CreateRequest {
     /// The schedules; the answer has their ids in this order.
+    #[serde(default, deserialize_with = "lenient::objects")]
     pub schedules: Option<Vec<ScheduleRequest>>,
 }
 

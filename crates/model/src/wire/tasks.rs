@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::lenient::{Number, Payload, Text};
+use super::lenient::{self, Number, Payload, Text};
 use super::{BadField, Limits};
 use crate::id::{CodeId, ProjectId, RevisionId, ScheduleId, TaskId};
 use crate::retry::{MAX_RETRIES, RetryPolicy};
@@ -16,6 +16,7 @@ use crate::trace::TraceParent;
 #[serde(expecting = "an object")]
 pub struct QueueRequest {
     /// The tasks; the answer has their ids in this order.
+    #[serde(default, deserialize_with = "lenient::objects")]
     pub tasks: Option<Vec<TaskRequest>>,
 }
 
@@ -151,10 +152,26 @@ pub(super) fn delay(number: &Number, field: &str, limits: &Limits) -> Result<u32
     Ok(seconds)
 }
 
+/// Longest name of a cluster.
+pub const MAX_CLUSTER_BYTES: usize = 128;
+
 pub(super) fn cluster(text: &Text) -> Result<String, BadField> {
     let name = text.non_empty("cluster")?.unwrap_or(DEFAULT_CLUSTER);
-    check_size("cluster", name.len(), MAX_NAME_BYTES)?;
+    check_cluster(name)?;
     Ok(name.to_owned())
+}
+
+/// Whether a cluster may have this name: clients make them up, and each is kept in memory.
+pub fn check_cluster(name: &str) -> Result<(), BadField> {
+    let is_good = |c: u8| c.is_ascii_alphanumeric() || b"._:/@-".contains(&c);
+    if name.is_empty() || name.len() > MAX_CLUSTER_BYTES {
+        let problem = format!("must have 1 to {MAX_CLUSTER_BYTES} characters, has {}", name.len());
+        return Err(BadField::invalid("cluster", problem));
+    }
+    match name.bytes().all(is_good) {
+        true => Ok(()),
+        false => Err(BadField::invalid("cluster", "must be of letters, digits and `. _ : / @ -` only")),
+    }
 }
 
 pub(super) fn label(text: &Text) -> Result<Option<String>, BadField> {

@@ -16,7 +16,7 @@ use windlass_model::runner::{
     LogUpload, Register, Registered, Release, RevisionSpec, RunnerRecord,
 };
 use windlass_model::wire::BadField;
-use windlass_model::wire::tasks::MAX_NAME_BYTES;
+use windlass_model::wire::tasks::{MAX_NAME_BYTES, check_cluster};
 use windlass_store::StoreError;
 use windlass_store::blob::Area;
 use windlass_store::types::{Claimed, Claiming, Pulse};
@@ -43,6 +43,7 @@ pub async fn register(State(app): State<Arc<App>>, RunnerJson(about, _hold): Run
             return Err(BadField::too_large(field, text.len(), MAX_NAME_BYTES).into());
         }
     }
+    check_cluster(&about.cluster)?;
     if !(1..=MAX_SLOTS).contains(&about.slots) {
         return Err(
             BadField::invalid("slots", format!("must be 1 to {MAX_SLOTS}, is {}", about.slots)).into()

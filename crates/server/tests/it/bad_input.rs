@@ -29,7 +29,26 @@ async fn what_is_wrong_with_a_task_is_named() {
             400,
             "the body is not valid JSON: expected `,` or `}` at line 1 column 25",
         ),
-        ("[1]".into(), 400, "[0]: invalid type: integer `1`, expected a sequence at line 1 column 2"),
+        (
+            "[[]]".into(),
+            400,
+            "the body does not fit: invalid type: sequence, expected an object at line 1 column 0",
+        ),
+        (
+            "{\"tasks\":[[\"w\"]]}".into(),
+            400,
+            "tasks[0]: invalid type: sequence, expected an object at line 1 column 10",
+        ),
+        (
+            task("\"cluster\":\"a b\""),
+            400,
+            "tasks[1].cluster: must be of letters, digits and `. _ : / @ -` only",
+        ),
+        (
+            task(&format!("\"cluster\":\"{}\"", "c".repeat(129))),
+            400,
+            "tasks[1].cluster: must have 1 to 128 characters, has 129",
+        ),
         ("{}".into(), 400, "tasks: is required"),
         ("{\"tasks\":null}".into(), 400, "tasks: is required"),
         ("{\"tasks\":[]}".into(), 400, "tasks: must not be empty"),
