@@ -41,6 +41,9 @@ pub trait Store: Send + Sync + 'static {
     /// The secret kept under `name`; the first call keeps `fresh` and returns it.
     async fn secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]>;
 
+    /// Keeps `value` under `name` from now on, whatever was there.
+    async fn replace_secret(&self, name: &str, value: [u8; 32]) -> Result<()>;
+
     // Projects and tokens.
 
     /// Keeps a new project.

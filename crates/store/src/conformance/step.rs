@@ -51,7 +51,7 @@ pub enum Step {
     DeleteCode(u8),
     /// A token is made, used or revoked.
     Token(u8),
-    /// A secret is asked for.
+    /// A secret is asked for, sometimes after it was replaced.
     Secret(u8),
     /// Tasks are queued.
     Enqueue(Vec<TaskStep>),

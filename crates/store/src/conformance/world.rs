@@ -140,7 +140,11 @@ impl<'a> World<'a> {
             }
             Step::Token(what) => self.token(*what).await,
             Step::Secret(n) => {
-                both!(self.secret(["a", "b"][usize::from(*n) % 2], [*n; 32]));
+                let name = ["a", "b"][usize::from(*n) % 2];
+                if n % 3 == 0 {
+                    both!(self.replace_secret(name, [n.wrapping_add(1); 32]));
+                }
+                both!(self.secret(name, [*n; 32]));
             }
             Step::Enqueue(tasks) => self.enqueue(tasks).await,
             Step::EnqueueOnce(key, tasks) => self.enqueue_once(*key, tasks).await,

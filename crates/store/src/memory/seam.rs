@@ -44,6 +44,11 @@ impl Store for Memory {
         Ok(self.state.lock().secret(name, fresh))
     }
 
+    async fn replace_secret(&self, name: &str, value: [u8; 32]) -> Result<()> {
+        self.state.lock().replace_secret(name, value);
+        Ok(())
+    }
+
     async fn create_project(&self, project: Project) -> Result<()> {
         self.state.lock().create_project(project);
         Ok(())

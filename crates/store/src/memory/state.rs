@@ -92,6 +92,10 @@ impl State {
         *self.secrets.entry(name.to_owned()).or_insert(fresh)
     }
 
+    pub(super) fn replace_secret(&mut self, name: &str, value: [u8; 32]) {
+        self.secrets.insert(name.to_owned(), value);
+    }
+
     pub(super) fn create_project(&mut self, project: Project) {
         self.projects.insert(project.id, project);
     }

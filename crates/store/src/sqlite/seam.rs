@@ -188,6 +188,10 @@ impl Store for Sqlite {
         self.ask(accounts::Secret { name: name.to_owned(), fresh }).await
     }
 
+    async fn replace_secret(&self, name: &str, value: [u8; 32]) -> Result<()> {
+        self.ask(accounts::ReplaceSecret { name: name.to_owned(), value }).await
+    }
+
     async fn create_project(&self, project: Project) -> Result<()> {
         self.ask(accounts::CreateProject(project)).await
     }

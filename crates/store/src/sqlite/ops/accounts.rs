@@ -28,6 +28,21 @@ impl Operation for Secret {
     }
 }
 
+pub(in crate::sqlite) struct ReplaceSecret {
+    pub(in crate::sqlite) name: String,
+    pub(in crate::sqlite) value: [u8; 32],
+}
+
+impl Operation for ReplaceSecret {
+    type Answer = ();
+
+    fn run(&mut self, work: &mut Work<'_>) -> Result<(), Stop> {
+        work.write("INSERT OR REPLACE INTO secret(name, value) VALUES (?1, ?2)")?
+            .execute(params![self.name, self.value])?;
+        Ok(())
+    }
+}
+
 pub(in crate::sqlite) struct CreateProject(pub(in crate::sqlite) Project);
 
 impl Operation for CreateProject {
