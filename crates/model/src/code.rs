@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{CodeId, ProjectId, RevisionId};
 use crate::retry::RetryPolicy;
+use crate::secret::{Given, Sealed};
 use crate::task::Priority;
 use crate::time::Timestamp;
 use crate::wire::codes::UploadOrder;
@@ -52,8 +53,8 @@ pub struct Revision {
     pub launch: Launch,
     /// Given to the worker as a file; at most 64 KiB.
     pub config: Option<String>,
-    /// Environment of the worker.
-    pub env_vars: BTreeMap<String, String>,
+    /// Environment of the worker: the names, and the values as only a server can read them.
+    pub env_vars: BTreeMap<String, Sealed>,
     /// Whether and when a failed task of it runs again.
     pub retry: RetryPolicy,
     /// Priority of its tasks where they name none.
@@ -97,7 +98,7 @@ pub struct Upload {
     /// The zip and its MD5 in hexadecimal.
     pub package: Option<(BlobRef, String)>,
     /// What the request says.
-    pub order: UploadOrder,
+    pub order: UploadOrder<Sealed>,
     /// Now.
     pub at: Timestamp,
 }
@@ -132,7 +133,7 @@ pub fn revise(previous: Option<&Code>, upload: Upload) -> Result<Code, NothingTo
         checksum,
         launch,
         config: order.config.or_else(|| old.and_then(|o| o.config.clone())),
-        env_vars: order.env_vars.or_else(|| old.map(|o| o.env_vars.clone())).unwrap_or_default(),
+        env_vars: variables(order.env_vars, old),
         retry: RetryPolicy {
             retries: order.retries.unwrap_or(retry.retries),
             delay_ms: order.retries_delay_ms.unwrap_or(retry.delay_ms),
@@ -156,12 +157,28 @@ pub fn revise(previous: Option<&Code>, upload: Upload) -> Result<Code, NothingTo
     })
 }
 
+/// What is given over what there was. A value that is to be kept and is not there is none.
+fn variables(
+    given: Option<BTreeMap<String, Given<Sealed>>>,
+    old: Option<&Revision>,
+) -> BTreeMap<String, Sealed> {
+    let Some(given) = given else { return old.map(|o| o.env_vars.clone()).unwrap_or_default() };
+    let value = |(name, value)| {
+        let value = match value {
+            Given::New(value) => value,
+            Given::Kept => old?.env_vars.get(&name)?.clone(),
+        };
+        Some((name, value))
+    };
+    given.into_iter().filter_map(value).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::id::Seq;
 
-    fn upload(zip: Option<&str>, order: UploadOrder) -> Upload {
+    fn upload(zip: Option<&str>, order: UploadOrder<Sealed>) -> Upload {
         let blob = |sha: &str| (BlobRef { sha256: sha.to_owned(), size_bytes: 1 }, format!("md5 of {sha}"));
         Upload {
             code: CodeId::new(Seq(1), 1),
@@ -173,7 +190,7 @@ mod tests {
         }
     }
 
-    fn order() -> UploadOrder {
+    fn order() -> UploadOrder<Sealed> {
         UploadOrder { name: "w".to_owned(), ..UploadOrder::default() }
     }
 
@@ -187,9 +204,9 @@ mod tests {
 
     #[test]
     fn an_upload_of_options_keeps_the_rest() {
-        let vars = BTreeMap::from([("K".to_owned(), "V".to_owned())]);
+        let vars = BTreeMap::from([("K".to_owned(), Sealed("V".to_owned()))]);
         let first = UploadOrder {
-            env_vars: Some(vars.clone()),
+            env_vars: Some(given(&[("K", Some("V"))])),
             max_concurrency: Some(Some(3)),
             retries: Some(2),
             ..order()
@@ -202,5 +219,25 @@ mod tests {
             revise(Some(&second), upload(None, UploadOrder { max_concurrency: Some(None), ..order() }))
                 .unwrap();
         assert_eq!(unlimited.max_concurrency, None);
+    }
+
+    fn given(values: &[(&str, Option<&str>)]) -> BTreeMap<String, Given<Sealed>> {
+        let one = |(name, value): &(&str, Option<&str>)| {
+            let given = value.map_or(Given::Kept, |value| Given::New(Sealed(value.to_owned())));
+            ((*name).to_owned(), given)
+        };
+        values.iter().map(one).collect()
+    }
+
+    #[test]
+    fn variables_are_replaced_as_a_whole_but_for_those_that_are_to_be_kept() {
+        let with = |values| UploadOrder { env_vars: Some(given(values)), ..order() };
+        let first = revise(None, upload(Some("a"), with(&[("A", Some("1")), ("B", Some("2"))]))).unwrap();
+        let second = with(&[("A", None), ("C", Some("3")), ("never", None)]);
+        let second = revise(Some(&first), upload(None, second)).unwrap();
+        let kept: Vec<_> = second.latest.env_vars.iter().map(|(n, v)| (n.as_str(), v.0.as_str())).collect();
+        assert_eq!(kept, [("A", "1"), ("C", "3")]);
+        let none = revise(Some(&second), upload(None, with(&[]))).unwrap();
+        assert!(none.latest.env_vars.is_empty());
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`id`], [`time`], [`bytes`] | ids, instants, bytes in JSON |
 //! | [`project`] | projects, tokens, scopes |
+//! | [`secret`] | values that nobody is shown |
 //! | [`code`] | code packages and their revisions |
 //! | [`task`], [`log`] | tasks, attempts, logs |
 //! | [`lifecycle`], [`exit`], [`retry`], [`lease`] | the life of a task: what may happen to it and what follows |
@@ -28,6 +29,7 @@ pub mod project;
 pub mod retry;
 pub mod runner;
 pub mod schedule;
+pub mod secret;
 pub mod size;
 pub mod task;
 pub mod time;

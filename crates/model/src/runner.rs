@@ -14,6 +14,7 @@ use crate::code::{BlobRef, Launch};
 use crate::exit::{Exit, Usage};
 use crate::id::{CodeId, ProjectId, RevisionId, RunnerId, ScheduleId, TaskId};
 pub use crate::isolation::Isolation;
+use crate::isolation::Level;
 use crate::lease::Fence;
 use crate::limits::{Limits, Network};
 use crate::log::LogChunk;
@@ -226,6 +227,21 @@ pub struct Report {
     /// What it left in its result file.
     #[serde(default)]
     pub result: Option<Bytes>,
+}
+
+impl Report {
+    /// The end of an attempt that was never begun.
+    pub fn not_started(held: Held, why: String) -> Self {
+        Self {
+            held,
+            exit: Exit::NotStarted(why),
+            usage: Usage::default(),
+            isolation: Isolation::new(Level::default(), Vec::new()),
+            log: Vec::new(),
+            stderr_tail: Bytes::default(),
+            result: None,
+        }
+    }
 }
 
 /// What became of the reports.

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::ids::Ids;
 use crate::metrics::Metrics;
+use crate::seal::Seal;
 use crate::sessions::{Session, Sessions};
 use crate::tokens::{self, Tokens};
 
@@ -43,6 +44,8 @@ pub struct App {
     pub tokens: Tokens,
     /// The runners' sessions.
     pub sessions: Sessions,
+    /// What secrets are sealed with.
+    pub seal: Seal,
     pub(crate) ids: Ids,
     pub(crate) attempt_key: AttemptKey,
     pub(crate) bodies: Arc<Semaphore>,
@@ -56,12 +59,13 @@ impl std::fmt::Debug for App {
 }
 
 impl App {
-    /// A server on `store`. Reads from it what is kept in memory: tokens, projects, runner sessions.
+    /// A server on `store`, whose seal this is. Reads from it what is kept in memory: tokens, projects, runner sessions.
     pub async fn open(
         store: Arc<dyn Store>,
         blobs: Blobs,
         clock: Clock,
         config: Config,
+        seal: Seal,
     ) -> Result<Arc<App>, StoreError> {
         let key = store.secret("attempt-tokens", crate::ids::secret()).await?;
         let projects = store.projects().await?;
@@ -69,6 +73,7 @@ impl App {
             ids: Ids::after(store.newest_seq().await?),
             tokens: Tokens::new(store.tokens().await?),
             sessions: Sessions::default(),
+            seal,
             metrics: Metrics::new(),
             stopping: CancellationToken::new(),
             loops_end: CancellationToken::new(),

@@ -9,6 +9,7 @@
 //! | [`body`], [`query`], [`path`], [`error`] | reading what clients really send; answering in one form |
 //! | [`upload`] | code packages: multipart, the zip and what is checked of it |
 //! | [`api`] | the handlers, a file per thing |
+//! | [`seal`] | secrets, which the store keeps and cannot read |
 //! | [`finish`], [`sessions`] | the server's side of a runner's session |
 //! | [`loops`] | scheduler, promoter, rescuer, pruner: each a `run_once(now)` and a wait for the next deadline |
 //! | [`mod@serve`] | sockets, slow clients, and a stop that loses nothing |
@@ -33,6 +34,7 @@ pub mod path;
 pub mod query;
 pub mod route;
 pub mod router;
+pub mod seal;
 pub mod serve;
 pub mod sessions;
 mod stall;
@@ -44,5 +46,6 @@ pub use app::App;
 pub use clock::Clock;
 pub use config::Config;
 pub use router::{Front, router};
+pub use seal::{Seal, SealError};
 pub use serve::serve;
 pub use tls::{Tls, TlsError};

@@ -272,7 +272,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let blobs = Blobs::local(folder.path()).unwrap();
         let store = Arc::new(Memory::default());
-        let app = App::open(store, blobs, crate::Clock::System, crate::Config::default()).await.unwrap();
+        let seal = crate::Seal::open(&*store, &[7; 32], false).await.unwrap();
+        let app =
+            App::open(store, blobs, crate::Clock::System, crate::Config::default(), seal).await.unwrap();
         let inner: Router =
             Router::new().route("/", axum::routing::get(async || -> Response { panic!("boom") }));
         let request = Request::builder().uri("/").body(axum::body::Body::empty()).unwrap();

@@ -31,6 +31,10 @@ pub(super) struct ServerFlags {
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
 
+    /// Take a new secret key although the old one is lost; what was sealed with that stays unreadable
+    #[arg(long)]
+    pub(super) forget_secrets: bool,
+
     #[command(flatten)]
     settings: SettingFlags,
 }
@@ -62,7 +66,7 @@ impl Serve {
         open_files::raise().doing("raise the limit of open files")?;
         block_on(async {
             let stop = stop::on_signal()?;
-            let server = server::prepare(&settings).await?;
+            let server = server::prepare(&settings, self.flags.forget_secrets).await?;
             server::announce(&server.address.url(), &settings.data)?;
             windlass_server::serve(server.listener, server.tls, server.app, stop.cancelled_owned()).await;
             Ok(0)

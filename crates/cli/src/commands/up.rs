@@ -30,7 +30,7 @@ impl Up {
         let open_files = open_files::raise().doing("raise the limit of open files")?;
         block_on(async {
             let stop = stop::on_signal()?;
-            let server = server::prepare(&settings).await?;
+            let server = server::prepare(&settings, self.server.forget_secrets).await?;
             let router = windlass_server::router(server.app.clone());
             let transport = Arc::new(InProcess::new(router, server.address.url()));
             let (token, token_id) = runner_token::make(&server.app).await?;

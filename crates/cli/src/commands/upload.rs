@@ -33,7 +33,8 @@ pub(crate) struct Upload {
     #[arg(long)]
     image: Option<String>,
 
-    /// A variable of its environment; may be given many times
+    /// A variable of its environment, kept secret; may be given many times, and all are replaced: `***` as a value keeps
+    /// the one that is there
     #[arg(short, long = "env", value_name = "NAME=VALUE")]
     env: Vec<String>,
 

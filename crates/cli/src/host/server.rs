@@ -13,7 +13,7 @@ use windlass_store::sqlite::{Options, Sqlite};
 use windlass_store::types::Retention;
 
 use super::address::Address;
-use super::credentials;
+use super::{credentials, secret_key};
 use crate::failure::{Doing as _, Failure};
 use crate::output::Output;
 use crate::settings::Settings;
@@ -31,7 +31,8 @@ pub(crate) struct Prepared {
 }
 
 /// Takes the address and the data directory, and makes what the first start makes.
-pub(crate) async fn prepare(settings: &Settings) -> Result<Prepared, Failure> {
+/// With `forget_secrets`, the secret key need not be the one that the secrets there were sealed with.
+pub(crate) async fn prepare(settings: &Settings, forget_secrets: bool) -> Result<Prepared, Failure> {
     let own = settings.tls.as_ref();
     let tls = own.map(|own| Tls::open(&own.cert, &own.key)).transpose()?.map(Arc::new);
     let listener = bind(&settings.listen).await?;
@@ -40,6 +41,8 @@ pub(crate) async fn prepare(settings: &Settings) -> Result<Prepared, Failure> {
     make_private(&settings.data)
         .doing(format_args!("make the data directory {}", settings.data.display()))?;
     let store = Sqlite::open(&settings.data, Options::default())?;
+    let key_file = settings.secret_key_file.as_deref();
+    let seal = secret_key::open(&store, &settings.data, key_file, forget_secrets).await?;
     let blobs = Blobs::local(&settings.data.join("blobs"))?;
     let scratch = settings.data.join("uploads");
     clear(&scratch).doing(format_args!("clear {}", scratch.display()))?;
@@ -69,7 +72,7 @@ pub(crate) async fn prepare(settings: &Settings) -> Result<Prepared, Failure> {
         scratch,
         ..Config::default()
     };
-    let app = App::open(Arc::new(store), blobs, Clock::System, config).await?;
+    let app = App::open(Arc::new(store), blobs, Clock::System, config, seal).await?;
     credentials::ensure(&app, &settings.data, &address).await?;
     Ok(Prepared { app, listener, tls, address })
 }

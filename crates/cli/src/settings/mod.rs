@@ -56,6 +56,8 @@ pub(crate) enum LogFormat {
 pub(crate) struct Settings {
     /// Where everything is kept.
     pub(crate) data: PathBuf,
+    /// Where the secret key is; none: in the data directory.
+    pub(crate) secret_key_file: Option<PathBuf>,
     /// `HOST:PORT`.
     pub(crate) listen: String,
     /// The server's certificate; none: it speaks plain HTTP.
@@ -217,6 +219,7 @@ impl Settings {
         let work = text("runner.work");
         let lease_ttl = duration("lease.ttl")?;
         Ok(Self {
+            secret_key_file: path(layers, "secret_key_file"),
             listen: layers.read("listen", listen)?,
             tls: tls(layers)?,
             log_level: text("log.level"),
@@ -285,17 +288,21 @@ impl Settings {
     }
 }
 
+/// The path that is set; none for an empty one.
+fn path(layers: &Layers, key: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(layers.text(key).0)).filter(|path| !path.as_os_str().is_empty())
+}
+
 fn tls(layers: &Layers) -> Result<Option<TlsSettings>, BadSetting> {
-    let path = |key| Some(PathBuf::from(layers.text(key).0)).filter(|p| !p.as_os_str().is_empty());
     let without = |set: &str, lacking: &str, flag: &str| {
         let (file, origin) = layers.text(set);
         let problem =
             format!("{origin}: {set} is {file}, but there is no {lacking}; TLS needs both: set {flag}");
         Err(BadSetting { problem })
     };
-    match (path("tls.cert"), path("tls.key")) {
+    match (path(layers, "tls.cert"), path(layers, "tls.key")) {
         (None, None) => Ok(None),
-        (Some(cert), Some(key)) => Ok(Some(TlsSettings { cert, key, ca: path("tls.ca") })),
+        (Some(cert), Some(key)) => Ok(Some(TlsSettings { cert, key, ca: path(layers, "tls.ca") })),
         (Some(_), None) => without("tls.cert", "tls.key", "--tls-key"),
         (None, Some(_)) => without("tls.key", "tls.cert", "--tls-cert"),
     }

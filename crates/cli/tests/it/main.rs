@@ -6,6 +6,7 @@ mod apart;
 mod clients;
 mod crash;
 mod demo;
+mod secrets;
 mod settings;
 mod start;
 mod stop;

@@ -121,7 +121,12 @@ impl Windlass {
 
     /// Starts another process on the same directory, once the one before is gone.
     pub(crate) fn restart(&mut self) {
-        (self.child, self.url, self.ready_after) = launch(self.home.path(), &[]);
+        self.restart_with(&[]);
+    }
+
+    /// The same with further flags.
+    pub(crate) fn restart_with(&mut self, flags: &[&str]) {
+        (self.child, self.url, self.ready_after) = launch(self.home.path(), flags);
     }
 
     /// Asks the process to stop.

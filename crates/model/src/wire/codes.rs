@@ -10,6 +10,7 @@ use super::tasks::{MAX_NAME_BYTES, check_size, priority, retries, retries_delay_
 use super::{BadField, Limits};
 use crate::code::{Launch, Revision};
 use crate::id::{CodeId, ProjectId, RevisionId};
+use crate::secret::{Given, MASK, Sealed};
 use crate::task::Priority;
 use crate::time::Wire;
 
@@ -60,14 +61,15 @@ pub struct UploadRequest {
     #[schema(value_type = Option<i32>)]
     #[serde(skip_serializing_if = "Number::is_unset")]
     pub default_priority: Number,
-    /// Environment of the worker.
+    /// Environment of the worker. The value `***`, as answers show every value, keeps the one that is there.
     #[schema(value_type = Option<Object>)]
     pub env_vars: Option<BTreeMap<String, Text>>,
 }
 
-/// An upload whose values hold. `None` keeps what the previous revision has.
+/// An upload whose values hold. `None` keeps what the previous revision has. Its secrets are text as they come in a
+/// request, and sealed on the way to the store.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct UploadOrder {
+pub struct UploadOrder<Secret = String> {
     /// Name of the package.
     pub name: String,
     /// How it is started; none where the request says nothing of it.
@@ -83,7 +85,30 @@ pub struct UploadOrder {
     /// Priority of tasks that name none.
     pub default_priority: Option<Priority>,
     /// Environment of the worker.
-    pub env_vars: Option<BTreeMap<String, String>>,
+    pub env_vars: Option<BTreeMap<String, Given<Secret>>>,
+}
+
+impl<Secret> UploadOrder<Secret> {
+    /// The same with every new secret, which has this name, made into another form of it.
+    pub fn with_secrets<Other>(self, mut other: impl FnMut(&str, Secret) -> Other) -> UploadOrder<Other> {
+        let one = |(name, given): (String, Given<Secret>)| {
+            let given = match given {
+                Given::New(value) => Given::New(other(&name, value)),
+                Given::Kept => Given::Kept,
+            };
+            (name, given)
+        };
+        UploadOrder {
+            env_vars: self.env_vars.map(|vars| vars.into_iter().map(one).collect()),
+            name: self.name,
+            launch: self.launch,
+            config: self.config,
+            max_concurrency: self.max_concurrency,
+            retries: self.retries,
+            retries_delay_ms: self.retries_delay_ms,
+            default_priority: self.default_priority,
+        }
+    }
 }
 
 impl UploadRequest {
@@ -128,7 +153,7 @@ fn no_zero_byte(field: &str, text: &str) -> Result<(), BadField> {
     Ok(())
 }
 
-fn env_vars(vars: BTreeMap<String, Text>) -> Result<BTreeMap<String, String>, BadField> {
+fn env_vars(vars: BTreeMap<String, Text>) -> Result<BTreeMap<String, Given<String>>, BadField> {
     let one = |(name, value): (String, Text)| {
         let field = format!("env_vars.{name}");
         if name.is_empty() || name.contains(['=', '\0']) {
@@ -136,9 +161,14 @@ fn env_vars(vars: BTreeMap<String, Text>) -> Result<BTreeMap<String, String>, Ba
         }
         let value = value.get(&field)?.unwrap_or_default();
         no_zero_byte(&field, value)?;
-        Ok((name, value.to_owned()))
+        Ok((name, Given::of(value)))
     };
     vars.into_iter().map(one).collect()
+}
+
+/// The names, with the mask for each value.
+fn masked(vars: &BTreeMap<String, Sealed>) -> BTreeMap<String, String> {
+    vars.keys().map(|name| (name.clone(), MASK.to_owned())).collect()
 }
 
 /// A code package as clients read it.
@@ -183,7 +213,7 @@ pub struct Code {
     pub stack: String,
     /// Given to the worker as a file.
     pub config: String,
-    /// Environment of the worker.
+    /// Environment of the worker: every name, and `***` for each value.
     #[schema(value_type = Object)]
     pub env_vars: BTreeMap<String, String>,
     /// Most tasks that may run at once; 0: no limit.
@@ -221,7 +251,7 @@ impl Code {
             image: latest.launch.image.clone(),
             stack: latest.launch.stack.clone(),
             config: latest.config.clone().unwrap_or_default(),
-            env_vars: latest.env_vars.clone(),
+            env_vars: masked(&latest.env_vars),
             max_concurrency: code.max_concurrency.unwrap_or(0),
             retries: latest.retry.retries,
             retries_delay: latest.retry.delay_ms.div_ceil(1000),
@@ -287,7 +317,7 @@ pub struct RevisionView {
     pub code_size: u64,
     /// Given to the worker as a file.
     pub config: String,
-    /// Environment of the worker.
+    /// Environment of the worker: every name, and `***` for each value.
     #[schema(value_type = Object)]
     pub env_vars: BTreeMap<String, String>,
     /// Runs after a failure.
@@ -317,7 +347,7 @@ impl RevisionView {
             checksum: revision.checksum.clone(),
             code_size: revision.package.as_ref().map_or(0, |p| p.size_bytes),
             config: revision.config.clone().unwrap_or_default(),
-            env_vars: revision.env_vars.clone(),
+            env_vars: masked(&revision.env_vars),
             retries: revision.retry.retries,
             retries_delay: revision.retry.delay_ms.div_ceil(1000),
             default_priority: revision.default_priority.get(),
@@ -369,6 +399,8 @@ mod tests {
         assert_eq!((go.retries_delay_ms, go.max_concurrency), (Some(1_500), Some(Some(3))));
         let php = order(r#"{"name":"w","code_name":"w","standalone":true,"version":null,"options":[],"runtime":"php","file_name":"runner.php","config":{"a":1}}"#).unwrap();
         assert_eq!(php.config.as_deref(), Some(r#"{"a":1}"#));
+        let shown = order(r#"{"name":"w","env_vars":{"A":"***","B":"****"}}"#).unwrap().env_vars.unwrap();
+        assert_eq!((&shown["A"], &shown["B"]), (&Given::Kept, &Given::New("****".to_owned())));
     }
 
     #[test]

@@ -8,11 +8,12 @@ use axum::extract::{Request, State};
 use axum::response::IntoResponse as _;
 use futures::TryStreamExt as _;
 use http::{HeaderValue, header};
-use windlass_model::code::{Launch, Upload};
+use windlass_model::code::{self, Launch, Upload};
 use windlass_model::id::{CodeId, ProjectId, RevisionId};
+use windlass_model::secret::{Given, MASK};
 use windlass_model::task::Status;
 use windlass_model::wire::BadField;
-use windlass_model::wire::codes::{Code, CodeList, RevisionList, RevisionView, Stats, Uploaded};
+use windlass_model::wire::codes::{Code, CodeList, RevisionList, RevisionView, Stats, UploadOrder, Uploaded};
 use windlass_store::blob::Area;
 
 use super::params::Id;
@@ -21,6 +22,7 @@ use crate::auth::InProject;
 use crate::body::Ignored;
 use crate::error::{Answer, ApiError, json, said};
 use crate::query::Query;
+use crate::seal::Place;
 use crate::upload;
 
 /// `POST P/codes`: a first revision, or a new one of the package with this name.
@@ -28,13 +30,16 @@ pub async fn upload(State(app): State<Arc<App>>, InProject(project): InProject, 
     let received = upload::receive(&app, request).await?;
     let order = received.request.validate(&app.config.limits)?;
     let previous = app.store.code_named(project, &order.name).await?;
+    check_kept(&order, previous.as_ref())?;
     let launch = order.launch.as_ref().or(previous.as_ref().map(|p| &p.latest.launch));
     check_launch(launch, received.zip.is_some())?;
     let package = match received.zip {
         Some(zip) => Some(zip.keep(&app, launch.map_or("", |l| l.file_name.as_str())).await?),
         None => None,
     };
-    let at = app.now();
+    let (at, code) = (app.now(), order.name.clone());
+    let order = order
+        .with_secrets(|name, value| app.seal.seal(&Place::Variable { project, code: &code, name }, &value));
     let (code, revision) = (app.ids.mint(at), app.ids.mint(at));
     let upload = Upload {
         code: CodeId::new(code.0, code.1),
@@ -46,6 +51,19 @@ pub async fn upload(State(app): State<Arc<App>>, InProject(project): InProject, 
     };
     let code = app.store.upload(upload).await?;
     Ok(json(&Uploaded { msg: "Upload successful.".to_owned(), code: Code::present(&code) }))
+}
+
+/// Whether there is a value for every variable whose value is to be kept.
+fn check_kept(order: &UploadOrder, previous: Option<&code::Code>) -> Result<(), BadField> {
+    let is_there = |name: &str| previous.is_some_and(|p| p.latest.env_vars.contains_key(name));
+    let mut given = order.env_vars.iter().flatten();
+    match given.find(|(name, given)| **given == Given::Kept && !is_there(name)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let problem = format!("is {MASK}, which stands for a value that is there, and there is none");
+            Err(BadField::invalid(format!("env_vars.{name}"), problem))
+        }
+    }
 }
 
 /// Whether it says how the package is started.

@@ -13,7 +13,7 @@ use windlass_model::id::RunnerId;
 use windlass_model::limits::{Limits, Network};
 use windlass_model::runner::{
     Assignment, Claim, ClaimRequest, Finish, FinishAnswer, Heartbeat, HeartbeatAnswer, Held, LogAnswer,
-    LogUpload, Register, Registered, Release, RevisionSpec, RunnerRecord,
+    LogUpload, Register, Registered, Release, Report, RevisionSpec, RunnerRecord,
 };
 use windlass_model::wire::BadField;
 use windlass_model::wire::tasks::{MAX_NAME_BYTES, check_cluster};
@@ -178,7 +178,14 @@ async fn claim_waiting(
             let held = |c: &Claimed| Held { task: c.task.id, fence: c.fence };
             session.handed(claimed.iter().map(held), now);
             app.metrics.claimed.inc_by(claimed.len() as u64);
-            return Ok(hand_out(app, claimed));
+            let (claim, impossible) = hand_out(app, claimed);
+            if !impossible.is_empty() {
+                app.finish(session, impossible).await?;
+            }
+            if !claim.tasks.is_empty() {
+                return Ok(claim);
+            }
+            continue;
         }
         if Instant::now() >= deadline || app.stopping.is_cancelled() {
             return Ok(Claim::default());
@@ -193,10 +200,36 @@ async fn claim_waiting(
     }
 }
 
-fn hand_out(app: &App, claimed: Vec<Claimed>) -> Claim {
+/// What the runner gets, and the ends of those that cannot be run: their secrets cannot be read.
+fn hand_out(app: &App, claimed: Vec<Claimed>) -> (Claim, Vec<Report>) {
     let mut claim = Claim { tasks: Vec::with_capacity(claimed.len()), ..Claim::default() };
+    let mut impossible = Vec::new();
     for Claimed { task, fence, attempt, revision, code_name } in claimed {
         let held = Held { task: task.id, fence };
+        if !claim.revisions.iter().any(|r| r.id == revision.id) {
+            match app.seal.variables(task.project, &code_name, &revision.env_vars) {
+                Ok(env_vars) => claim.revisions.push(RevisionSpec {
+                    id: revision.id,
+                    code: revision.code,
+                    code_name,
+                    rev: revision.rev,
+                    package: revision.package,
+                    launch: revision.launch,
+                    config: revision.config,
+                    env_vars,
+                    limits: Limits::DEFAULT,
+                    network: Network::default(),
+                }),
+                Err(name) => {
+                    let why = format!(
+                        "the value of the variable {name} cannot be read with the server's secret key: \
+                         upload the package's env_vars again"
+                    );
+                    impossible.push(Report::not_started(held, why));
+                    continue;
+                }
+            }
+        }
         claim.tasks.push(Assignment {
             task: task.id,
             fence,
@@ -209,22 +242,8 @@ fn hand_out(app: &App, claimed: Vec<Claimed>) -> Claim {
             timeout_s: task.timeout_s,
             token: app.attempt_key.mint(&Attempt { held, project: task.project }),
         });
-        if !claim.revisions.iter().any(|r| r.id == revision.id) {
-            claim.revisions.push(RevisionSpec {
-                id: revision.id,
-                code: revision.code,
-                code_name,
-                rev: revision.rev,
-                package: revision.package,
-                launch: revision.launch,
-                config: revision.config,
-                env_vars: revision.env_vars,
-                limits: Limits::DEFAULT,
-                network: Network::default(),
-            });
-        }
     }
-    claim
+    (claim, impossible)
 }
 
 async fn give_back(app: &App, session: &Session, holds: &[Held]) {

@@ -3,9 +3,9 @@
 use http::Method;
 use serde_json::json;
 use windlass_model::exit::Exit;
-use windlass_server::{App, Config, router};
+use windlass_server::{App, Config, Seal, router};
 
-use crate::server::{Kind, TestServer, held, report};
+use crate::server::{KEY, Kind, TestServer, held, report};
 
 #[tokio::test]
 async fn a_restart_forgets_nothing() {
@@ -21,7 +21,8 @@ async fn a_restart_forgets_nothing() {
 
     let (store, blobs, clock) =
         (server.app.store.clone(), server.app.blobs.clone(), server.app.clock.clone());
-    server.app = App::open(store, blobs, clock, Config::default()).await.unwrap();
+    let seal = Seal::open(&*store, &KEY, false).await.unwrap();
+    server.app = App::open(store, blobs, clock, Config::default(), seal).await.unwrap();
     server.router = router(server.app.clone());
 
     // Tokens of users, of runners and of attempts are still good, the session goes on, new ids are above the old ones.

@@ -13,6 +13,7 @@ mod logs;
 mod rules;
 mod runners;
 mod schedules;
+mod secrets;
 mod server;
 mod socket;
 

@@ -20,7 +20,7 @@ use windlass_model::runner::{
     Assignment, Claim, ClaimRequest, Finish, FinishAnswer, Held, Isolation, Register, Registered, Report,
 };
 use windlass_model::time::Timestamp;
-use windlass_server::{App, Clock, Config, Front, router};
+use windlass_server::{App, Clock, Config, Front, Seal, router};
 use windlass_store::Store;
 use windlass_store::blob::Blobs;
 use windlass_store::memory::Memory;
@@ -28,6 +28,9 @@ use windlass_store::sqlite::{Options, Sqlite};
 
 /// 2026-01-31T12:00:00.000Z.
 pub(crate) const START: Timestamp = Timestamp::from_secs(1_769_860_800);
+
+/// What its secrets are sealed with.
+pub(crate) const KEY: [u8; 32] = [7; 32];
 
 /// A server and everything that a test needs to talk to it.
 pub(crate) struct TestServer {
@@ -105,7 +108,8 @@ impl TestServer {
                 Arc::new(Sqlite::open(folder.path(), options).unwrap())
             }
         };
-        let app = App::open(store, blobs, Clock::manual(START), config).await.unwrap();
+        let seal = Seal::open(&*store, &KEY, false).await.unwrap();
+        let app = App::open(store, blobs, Clock::manual(START), config, seal).await.unwrap();
         let project = app.create_project("test").await.unwrap().id;
         let (admin, _) = app.create_token(None, &[Scope::Admin], "admin", None).await.unwrap();
         let (runner_token, _) = app.create_token(None, &[Scope::Runner], "runner", None).await.unwrap();
