@@ -8,7 +8,6 @@ use windlass_model::isolation::Level;
 use crate::config::{Limits, SpawnerCommand};
 use crate::host::{Host, Parts};
 use crate::programs::{INTERPRETERS, find, host_path};
-use crate::sandbox::landlock::Landlock;
 use crate::sandbox::{Policy, SandboxConfig};
 
 /// One property of the host.
@@ -42,7 +41,7 @@ const LITTLE_SPACE: u64 = 1 << 30;
 /// tries what tasks must not be able to do. Leaves nothing behind.
 pub async fn doctor(work_dir: &Path, sandbox: &SandboxConfig, spawner: SpawnerCommand) -> Vec<Check> {
     let mut checks = isolation(sandbox, spawner).await;
-    checks.extend([cgroups(), user_namespaces(), landlock(), seccomp(), strays(), space(work_dir)]);
+    checks.extend([cgroups(), user_namespaces(), strays(), space(work_dir)]);
     checks.extend(INTERPRETERS.into_iter().chain(["go"]).map(interpreter));
     checks
 }
@@ -58,21 +57,22 @@ async fn isolation(sandbox: &SandboxConfig, spawner: SpawnerCommand) -> Vec<Chec
         Err(why) => return vec![check("isolation", State::Bad, why.to_string(), None)],
     };
     let level = host.isolation.at_least();
-    let state = match level {
-        Level::CgroupsV1 | Level::CgroupsV2 => State::Good,
-        Level::Namespaces => State::Lacking,
-        Level::Process if sandbox.policy == Policy::Require => State::Bad,
-        Level::Process => State::Lacking,
-    };
-    let advice = match (sandbox.policy, state) {
+    let (state, advice) = match (sandbox.policy, level) {
         (Policy::Off, _) => {
-            Some("run only code that you trust with this host, or set sandbox.policy to require")
+            (State::Lacking, Some("off: set sandbox.policy to require, or run only code that you trust"))
         }
-        (_, State::Bad) => Some("the runner will not start: see below"),
-        (_, State::Lacking) => Some("see below for what is missing"),
-        (_, State::Good) => None,
+        (_, Level::CgroupsV1 | Level::CgroupsV2) => (State::Good, None),
+        (_, Level::Namespaces) => (State::Lacking, Some("see below for what is missing")),
+        (Policy::Require, Level::Process) => (State::Bad, Some("the runner does not start: see below")),
+        (Policy::Degrade, Level::Process) => {
+            (State::Lacking, Some("run only code that you trust with this host"))
+        }
     };
-    let mut checks = vec![check("isolation", state, format!("level `{level}`"), advice)];
+    let found = match sandbox.policy {
+        Policy::Off => format!("none; this host can `{level}`"),
+        _ => format!("level `{level}`"),
+    };
+    let mut checks = vec![check("isolation", state, found, advice)];
     checks.extend_from_slice(host.checks());
     // What no task can find out.
     let told = |what: &&String| !host.checks().iter().any(|check| what.starts_with(&check.property));
@@ -86,16 +86,13 @@ async fn isolation(sandbox: &SandboxConfig, spawner: SpawnerCommand) -> Vec<Chec
 async fn look(sandbox: &SandboxConfig, spawner: SpawnerCommand) -> std::io::Result<Host> {
     let folder = tempfile::Builder::new().prefix("windlass-doctor-").tempdir()?;
     std::fs::create_dir(folder.path().join("packages"))?;
-    let policy = match sandbox.policy {
-        Policy::Off => Policy::Off,
-        Policy::Degrade | Policy::Require => Policy::Degrade,
-    };
     let parts = Parts {
         work_dir: folder.path(),
         limits: Limits::default(),
         spawner,
         slots: 1,
-        sandbox: &SandboxConfig { policy, ..sandbox.clone() },
+        // Whatever is set: what there could be is the question.
+        sandbox: &SandboxConfig { policy: Policy::Degrade, ..sandbox.clone() },
         api_url: "http://127.0.0.1:0",
         api_ca: None,
     };
@@ -149,30 +146,6 @@ fn user_namespaces() -> Check {
     } else {
         let advice = "set user.max_user_namespaces above 0 and kernel.unprivileged_userns_clone to 1";
         check("user namespaces", State::Lacking, "not allowed", Some(advice))
-    }
-}
-
-fn landlock() -> Check {
-    match Landlock::probe() {
-        Some(it) => check("landlock", State::Good, format!("version {}", it.version()), None),
-        None => check(
-            "landlock",
-            State::Lacking,
-            "not in this kernel",
-            Some("enable it with lsm=landlock,… at boot"),
-        ),
-    }
-}
-
-fn seccomp() -> Check {
-    match fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail") {
-        Ok(actions) if actions.contains("errno") => check("seccomp", State::Good, "available", None),
-        _ => check(
-            "seccomp",
-            State::Lacking,
-            "not in this kernel",
-            Some("use a kernel with CONFIG_SECCOMP_FILTER"),
-        ),
     }
 }
 

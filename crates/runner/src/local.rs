@@ -25,6 +25,7 @@ use crate::run::{Stop, failed_start, now};
 use crate::sandbox::SandboxConfig;
 use crate::supervise::{Command, Ended, Output, supervise};
 use crate::unpack::UnpackError;
+use crate::unpack::apart::Unpacker;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -121,7 +122,8 @@ pub async fn run_local(
         notes: Vec::new(),
     };
 
-    let package = match open(&run.package, &packages.join("local"), host.is_sandboxed()) {
+    let unpacker = Unpacker::new(&run.sandbox, &run.spawner);
+    let package = match open(&run.package, &packages.join("local"), host.is_sandboxed(), &unpacker) {
         Ok(package) => Arc::new(package),
         Err(UnpackError::Unusable(why)) => return Ok(not_started(why)),
         Err(UnpackError::Io(error)) => return Err(error),
@@ -177,11 +179,16 @@ pub async fn run_local(
     }
 }
 
-fn open(package: &Path, unpacked: &Path, must_copy: bool) -> Result<Package, UnpackError> {
+fn open(
+    package: &Path,
+    unpacked: &Path,
+    must_copy: bool,
+    unpacker: &Unpacker,
+) -> Result<Package, UnpackError> {
     if package.is_dir() {
         Ok(if must_copy { Package::copy(package, unpacked)? } else { Package::in_folder(package)? })
     } else {
-        Package::unpack(package, unpacked, PackageLimits::default().package_bytes)
+        Package::unpack(unpacker, package, unpacked, PackageLimits::default().package_bytes)
     }
 }
 

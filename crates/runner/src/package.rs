@@ -16,7 +16,8 @@ use windlass_model::code::BlobRef;
 
 use crate::config::PackageLimits;
 use crate::plan::Files;
-use crate::unpack::{UnpackError, Unpacked, unpack};
+use crate::unpack::apart::Unpacker;
+use crate::unpack::{UnpackError, Unpacked};
 
 /// Unusable packages that are remembered, so that each of a thousand tasks does not download one again.
 const REMEMBERED: usize = 1_000;
@@ -50,8 +51,13 @@ pub(crate) struct Package {
 
 impl Package {
     /// Unpacks the zip at `zip` into the new folder `folder`.
-    pub(crate) fn unpack(zip: &Path, folder: &Path, limit_bytes: u64) -> Result<Self, UnpackError> {
-        let files = unpack(fs::File::open(zip)?, folder, limit_bytes)?;
+    pub(crate) fn unpack(
+        unpacker: &Unpacker,
+        zip: &Path,
+        folder: &Path,
+        limit_bytes: u64,
+    ) -> Result<Self, UnpackError> {
+        let files = unpacker.unpack(fs::File::open(zip)?, folder, limit_bytes)?;
         Ok(Self::of(folder.to_owned(), files))
     }
 
@@ -140,6 +146,7 @@ fn list(folder: &Path, prefix: &str, files: &mut Vec<Unpacked>) -> std::io::Resu
 pub(crate) struct Packages {
     folder: PathBuf,
     limits: PackageLimits,
+    unpacker: Unpacker,
     entries: Mutex<Entries>,
 }
 
@@ -167,7 +174,7 @@ enum Fetched {
 impl Packages {
     /// The packages in `folder`. What a killed runner left half done there is removed, and so is everything if the
     /// host was started since: unpacking does not wait for the disk, so a power failure may have left holes.
-    pub(crate) fn open(folder: PathBuf, limits: PackageLimits) -> std::io::Result<Self> {
+    pub(crate) fn open(folder: PathBuf, limits: PackageLimits, unpacker: Unpacker) -> std::io::Result<Self> {
         fs::create_dir_all(&folder)?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let is_same_boot = fs::read_to_string(folder.join("boot_id")).is_ok_and(|known| known == boot);
@@ -193,7 +200,7 @@ impl Packages {
             let state = Arc::new(tokio::sync::Mutex::new(Some(Fetched::There(package.clone()))));
             entries.by_hash.insert(name, Entry { state, package: Some(package), last_use: entries.uses });
         }
-        Ok(Self { folder, limits, entries: Mutex::new(entries) })
+        Ok(Self { folder, limits, unpacker, entries: Mutex::new(entries) })
     }
 
     /// The package `blob`, from `client` if it is not here. However many ask for it at once, it is fetched once.
@@ -252,9 +259,10 @@ impl Packages {
             return Err(PackageError::Unusable("the server no longer has the package".to_owned()));
         }
         let (target, limit) = (self.folder.join(&blob.sha256), self.limits.package_bytes);
+        let unpacker = self.unpacker.clone();
         let unpacked = tokio::task::spawn_blocking(move || {
             let folder = half_done.path().join("files");
-            let mut package = Package::unpack(&zip, &folder, limit)?;
+            let mut package = Package::unpack(&unpacker, &zip, &folder, limit)?;
             fs::rename(&folder, &target)?;
             package.folder = target;
             Ok(package)

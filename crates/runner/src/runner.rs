@@ -20,6 +20,7 @@ use crate::rest::Rest;
 use crate::run::Bench;
 use crate::session::{Session, Stopping};
 use crate::slots::Slots;
+use crate::unpack::apart::Unpacker;
 
 /// Time before registering is tried again, doubled each time.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -60,7 +61,9 @@ impl Runner {
         }
         let instance = Instance::lock(&config.work_dir)?;
         let api_url = config.api_url.clone().unwrap_or_else(|| client.url().to_owned());
-        let packages = Arc::new(Packages::open(config.work_dir.join("packages"), config.packages)?);
+        let unpacker = Unpacker::new(&config.sandbox, &config.spawner);
+        let packages = Packages::open(config.work_dir.join("packages"), config.packages, unpacker)?;
+        let packages = Arc::new(packages);
         let mut host = Host::open(&config, &api_url)?;
         let slots = Slots::new(config.slots);
         let (stop, stopping) = watch::channel(Stopping::No);

@@ -5,11 +5,14 @@
 //! 0644, or 0755 if its mode in the zip, or its first bytes, say that it is a program, or if it lies at the top; many
 //! tools lose the modes.
 
+pub(crate) mod apart;
+
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use windlass_model::package::{MAX_ENTRIES, path_of};
 use zip::ZipArchive;
 use zip::result::ZipError;
@@ -26,7 +29,7 @@ pub enum UnpackError {
 }
 
 /// A file that was unpacked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unpacked {
     /// Its name below the folder, with slashes.
     pub name: String,
@@ -46,8 +49,14 @@ impl Unpacked {
 /// Unpacks `zip` into the new folder `into`, `limit_bytes` at most. Returns its files in the order of their names.
 ///
 /// After an error the folder may hold a part of it.
-pub fn unpack(zip: File, into: &Path, limit_bytes: u64) -> Result<Vec<Unpacked>, UnpackError> {
-    let declared = declared_entries(&zip)?;
+pub fn unpack(zip: &File, into: &Path, limit_bytes: u64) -> Result<Vec<Unpacked>, UnpackError> {
+    fs::create_dir(into)?;
+    fill(zip, into, limit_bytes)
+}
+
+/// The same into the empty folder `into`.
+fn fill(zip: &File, into: &Path, limit_bytes: u64) -> Result<Vec<Unpacked>, UnpackError> {
+    let declared = declared_entries(zip)?;
     let mut archive = ZipArchive::new(io::BufReader::new(zip)).map_err(refused)?;
     if archive.len() > MAX_ENTRIES {
         return Err(unusable(format!("it has {} entries, and {MAX_ENTRIES} is the limit", archive.len())));
@@ -58,7 +67,6 @@ pub fn unpack(zip: File, into: &Path, limit_bytes: u64) -> Result<Vec<Unpacked>,
     {
         return Err(unusable(format!("it has {declared} entries with {} names", archive.len())));
     }
-    fs::create_dir(into)?;
     let mut left = limit_bytes;
     let mut files = Vec::with_capacity(archive.len());
     for i in 0..archive.len() {

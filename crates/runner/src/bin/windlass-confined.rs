@@ -14,6 +14,6 @@ fn main() -> std::io::Result<()> {
     };
     let folders: Vec<CString> = folders.split(':').map(CString::new).collect::<Result<_, _>>()?;
     let folders: Vec<&CStr> = folders.iter().map(CString::as_c_str).collect();
-    Confinement::prepare()?.apply(&folders)?;
+    Confinement::prepare()?.apply(c"/", &folders)?;
     Err(std::process::Command::new(program).args(words).exec())
 }

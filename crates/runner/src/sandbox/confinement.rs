@@ -26,39 +26,24 @@ impl Confinement {
         Ok(Self { landlock: Landlock::probe(), filter: Filter::for_tasks() })
     }
 
-    /// Confines this process, for good: it has no capabilities and gains none, reads and runs what is below its `/`,
-    /// writes below the folders `writable`, and makes the system calls that tasks may.
+    /// The same for a process that unpacks zips, which needs far less.
+    pub(crate) fn for_unpacking() -> Result<Self, Errno> {
+        Ok(Self { filter: Filter::for_unpacking(), ..Self::prepare()? })
+    }
+
+    /// Confines this process, for good: it has no capabilities and gains none, reads and runs what is below `readable`,
+    /// writes below the folders `writable`, and makes the system calls that it may.
     ///
     /// To be called last, with the ids of the task: whatever comes afterwards must do with what a task has.
-    pub fn apply(&self, writable: &[&CStr]) -> Result<(), Errno> {
+    pub fn apply(&self, readable: &CStr, writable: &[&CStr]) -> Result<(), Errno> {
         nix::sys::prctl::set_no_new_privs()?;
         if let Some(landlock) = self.landlock {
-            landlock.restrict(writable)?;
+            landlock.restrict(readable, writable)?;
         }
         capabilities::drop_all()?;
         match &self.filter {
             Some(filter) => filter.install(),
             None => Ok(()),
         }
-    }
-
-    /// What this host lacks of it, in words.
-    pub fn missing(&self) -> Vec<String> {
-        let mut missing = Vec::new();
-        match self.landlock {
-            None => {
-                missing
-                    .push("landlock: not in this kernel, so files are kept by namespaces alone".to_owned());
-            }
-            Some(landlock) if !landlock.has_scopes() => missing.push(format!(
-                "landlock: version {} does not keep signals and abstract sockets in",
-                landlock.version()
-            )),
-            Some(_) => {}
-        }
-        if self.filter.is_none() {
-            missing.push("system calls: there is no list for this processor, so all may be made".to_owned());
-        }
-        missing
     }
 }

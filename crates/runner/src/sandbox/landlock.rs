@@ -75,27 +75,22 @@ impl Landlock {
         confine::landlock_version().map(|version| Self { version })
     }
 
-    /// Which version the kernel has.
-    pub(crate) fn version(self) -> i64 {
-        self.version
-    }
-
     /// Whether it keeps signals and sockets without a file in.
-    pub(crate) fn has_scopes(self) -> bool {
+    fn has_scopes(self) -> bool {
         self.version >= 6
     }
 
-    /// From now on this process, and all that come from it, may read and run what is below `/` as it is now, write
-    /// below the folders `writable`, and do nothing to whoever is not restricted with it. Cannot
+    /// From now on this process, and all that come from it, may read and run what is below `readable` as it is now,
+    /// write below the folders `writable`, and do nothing to whoever is not restricted with it. Cannot
     /// be undone; it must not be able to gain privileges any more.
-    pub(crate) fn restrict(self, writable: &[&CStr]) -> Result<(), Errno> {
+    pub(crate) fn restrict(self, readable: &CStr, writable: &[&CStr]) -> Result<(), Errno> {
         let known = access::known(self.version);
         let rules = Ruleset::new(known, if self.has_scopes() { SCOPES } else { 0 })?;
         let allow = |folder: &CStr, access: u64| {
             let folder = open(folder, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
             rules.allow(&folder, access & known)
         };
-        allow(c"/", access::READ)?;
+        allow(readable, access::READ)?;
         for folder in writable {
             allow(folder, access::WRITE)?;
         }

@@ -10,8 +10,12 @@
 //! halves (208 instructions), 330 µs for a comparison with each number (563). Afterwards an allowed call costs the same
 //! as without a filter, in either case.
 
+mod calls;
+
 use libc::sock_filter;
 use nix::errno::Errno;
+
+use calls::{ALLOWED, ALLOWED_HERE, NEWEST, SPECIAL, UNPACKING};
 
 use crate::spawner::sys::confine;
 
@@ -42,378 +46,6 @@ enum Check {
     Personality,
 }
 
-/// Calls that the library of names does not have everywhere. Their numbers are the same on every architecture.
-mod later {
-    pub(super) const CACHESTAT: i64 = 451;
-    pub(super) const FCHMODAT2: i64 = 452;
-    pub(super) const MAP_SHADOW_STACK: i64 = 453;
-    pub(super) const FUTEX_WAKE: i64 = 454;
-    pub(super) const FUTEX_WAIT: i64 = 455;
-    pub(super) const FUTEX_REQUEUE: i64 = 456;
-    pub(super) const MSEAL: i64 = 462;
-}
-
-/// Calls that are allowed on every architecture.
-const ALLOWED: &[&[i64]] = &[
-    // Its own life: start, threads, waiting, ending. `clone` by its flags, below.
-    &[
-        libc::SYS_execve,
-        libc::SYS_execveat,
-        libc::SYS_exit,
-        libc::SYS_exit_group,
-        libc::SYS_wait4,
-        libc::SYS_waitid,
-        libc::SYS_set_tid_address,
-        libc::SYS_set_robust_list,
-        libc::SYS_get_robust_list,
-        libc::SYS_rseq,
-        libc::SYS_membarrier,
-        libc::SYS_futex,
-        libc::SYS_futex_waitv,
-        later::FUTEX_WAKE,
-        later::FUTEX_WAIT,
-        later::FUTEX_REQUEUE,
-        libc::SYS_restart_syscall,
-        libc::SYS_prctl,
-    ],
-    // Who it is. Changing it needs a capability, or changes nothing.
-    &[
-        libc::SYS_getpid,
-        libc::SYS_getppid,
-        libc::SYS_gettid,
-        libc::SYS_getuid,
-        libc::SYS_geteuid,
-        libc::SYS_getgid,
-        libc::SYS_getegid,
-        libc::SYS_getresuid,
-        libc::SYS_getresgid,
-        libc::SYS_getgroups,
-        libc::SYS_getpgid,
-        libc::SYS_getsid,
-        libc::SYS_setpgid,
-        libc::SYS_setsid,
-        libc::SYS_setuid,
-        libc::SYS_setgid,
-        libc::SYS_setreuid,
-        libc::SYS_setregid,
-        libc::SYS_setresuid,
-        libc::SYS_setresgid,
-        libc::SYS_setfsuid,
-        libc::SYS_setfsgid,
-        libc::SYS_setgroups,
-        libc::SYS_capget,
-        libc::SYS_capset,
-    ],
-    // Memory of its own. What it may take is the cgroup's to say.
-    &[
-        libc::SYS_brk,
-        libc::SYS_mmap,
-        libc::SYS_munmap,
-        libc::SYS_mremap,
-        libc::SYS_mprotect,
-        libc::SYS_madvise,
-        libc::SYS_mincore,
-        libc::SYS_msync,
-        libc::SYS_mlock,
-        libc::SYS_mlock2,
-        libc::SYS_mlockall,
-        libc::SYS_munlock,
-        libc::SYS_munlockall,
-        libc::SYS_memfd_create,
-        later::MSEAL,
-        later::MAP_SHADOW_STACK,
-        libc::SYS_pkey_alloc,
-        libc::SYS_pkey_free,
-        libc::SYS_pkey_mprotect,
-    ],
-    // Signals. They reach its own processes only: there are no others in its pid namespace but init, which Landlock
-    // keeps from it.
-    &[
-        libc::SYS_rt_sigaction,
-        libc::SYS_rt_sigprocmask,
-        libc::SYS_rt_sigpending,
-        libc::SYS_rt_sigqueueinfo,
-        libc::SYS_rt_tgsigqueueinfo,
-        libc::SYS_rt_sigreturn,
-        libc::SYS_rt_sigsuspend,
-        libc::SYS_rt_sigtimedwait,
-        libc::SYS_sigaltstack,
-        libc::SYS_kill,
-        libc::SYS_tkill,
-        libc::SYS_tgkill,
-        libc::SYS_pidfd_open,
-        libc::SYS_pidfd_send_signal,
-        libc::SYS_signalfd4,
-    ],
-    // Time: reading clocks, sleeping, timers.
-    &[
-        libc::SYS_clock_getres,
-        libc::SYS_clock_gettime,
-        libc::SYS_clock_nanosleep,
-        libc::SYS_nanosleep,
-        libc::SYS_gettimeofday,
-        libc::SYS_times,
-        libc::SYS_getitimer,
-        libc::SYS_setitimer,
-        libc::SYS_timer_create,
-        libc::SYS_timer_delete,
-        libc::SYS_timer_getoverrun,
-        libc::SYS_timer_gettime,
-        libc::SYS_timer_settime,
-        libc::SYS_timerfd_create,
-        libc::SYS_timerfd_gettime,
-        libc::SYS_timerfd_settime,
-    ],
-    // Its share of the machine. Runtimes ask how many processors they have; limits can only be lowered.
-    &[
-        libc::SYS_getcpu,
-        libc::SYS_getpriority,
-        libc::SYS_setpriority,
-        libc::SYS_getrlimit,
-        libc::SYS_setrlimit,
-        libc::SYS_prlimit64,
-        libc::SYS_getrusage,
-        libc::SYS_ioprio_get,
-        libc::SYS_ioprio_set,
-        libc::SYS_sched_get_priority_max,
-        libc::SYS_sched_get_priority_min,
-        libc::SYS_sched_getaffinity,
-        libc::SYS_sched_getattr,
-        libc::SYS_sched_getparam,
-        libc::SYS_sched_getscheduler,
-        libc::SYS_sched_rr_get_interval,
-        libc::SYS_sched_setaffinity,
-        libc::SYS_sched_setattr,
-        libc::SYS_sched_setparam,
-        libc::SYS_sched_setscheduler,
-        libc::SYS_sched_yield,
-        libc::SYS_sysinfo,
-        libc::SYS_uname,
-        libc::SYS_getrandom,
-    ],
-    // Reading and writing what is open.
-    &[
-        libc::SYS_read,
-        libc::SYS_write,
-        libc::SYS_readv,
-        libc::SYS_writev,
-        libc::SYS_pread64,
-        libc::SYS_pwrite64,
-        libc::SYS_preadv,
-        libc::SYS_pwritev,
-        libc::SYS_preadv2,
-        libc::SYS_pwritev2,
-        libc::SYS_lseek,
-        libc::SYS_sendfile,
-        libc::SYS_splice,
-        libc::SYS_tee,
-        libc::SYS_vmsplice,
-        libc::SYS_copy_file_range,
-        libc::SYS_readahead,
-        later::CACHESTAT,
-        libc::SYS_fadvise64,
-        libc::SYS_fsync,
-        libc::SYS_fdatasync,
-        libc::SYS_sync_file_range,
-        libc::SYS_close,
-        libc::SYS_close_range,
-        libc::SYS_dup,
-        libc::SYS_dup3,
-        libc::SYS_fcntl,
-        libc::SYS_flock,
-        libc::SYS_pipe2,
-    ],
-    // Files by name. Which there are is the mount namespace's to say, and what may be done with them Landlock's, too.
-    // Device files need a capability to be made, so `mknodat` makes pipes and sockets.
-    &[
-        libc::SYS_openat,
-        libc::SYS_openat2,
-        libc::SYS_chdir,
-        libc::SYS_fchdir,
-        libc::SYS_getcwd,
-        libc::SYS_getdents64,
-        libc::SYS_mkdirat,
-        libc::SYS_mknodat,
-        libc::SYS_unlinkat,
-        libc::SYS_symlinkat,
-        libc::SYS_linkat,
-        libc::SYS_readlinkat,
-        libc::SYS_renameat,
-        libc::SYS_renameat2,
-        libc::SYS_faccessat,
-        libc::SYS_faccessat2,
-        libc::SYS_fchmod,
-        libc::SYS_fchmodat,
-        later::FCHMODAT2,
-        libc::SYS_fchown,
-        libc::SYS_fchownat,
-        libc::SYS_fstat,
-        libc::SYS_newfstatat,
-        libc::SYS_statx,
-        libc::SYS_statfs,
-        libc::SYS_fstatfs,
-        libc::SYS_truncate,
-        libc::SYS_ftruncate,
-        libc::SYS_fallocate,
-        libc::SYS_utimensat,
-        libc::SYS_umask,
-        libc::SYS_getxattr,
-        libc::SYS_lgetxattr,
-        libc::SYS_fgetxattr,
-        libc::SYS_setxattr,
-        libc::SYS_lsetxattr,
-        libc::SYS_fsetxattr,
-        libc::SYS_listxattr,
-        libc::SYS_llistxattr,
-        libc::SYS_flistxattr,
-        libc::SYS_removexattr,
-        libc::SYS_lremovexattr,
-        libc::SYS_fremovexattr,
-        libc::SYS_inotify_init1,
-        libc::SYS_inotify_add_watch,
-        libc::SYS_inotify_rm_watch,
-    ],
-    // Waiting for several things at once.
-    &[
-        libc::SYS_epoll_create1,
-        libc::SYS_epoll_ctl,
-        libc::SYS_epoll_pwait,
-        libc::SYS_epoll_pwait2,
-        libc::SYS_eventfd2,
-        libc::SYS_ppoll,
-        libc::SYS_pselect6,
-    ],
-    // The network, once a socket is there: `socket` itself by its family, below. Whom it reaches is the network
-    // namespace's to say.
-    &[
-        libc::SYS_accept,
-        libc::SYS_accept4,
-        libc::SYS_bind,
-        libc::SYS_connect,
-        libc::SYS_listen,
-        libc::SYS_shutdown,
-        libc::SYS_getpeername,
-        libc::SYS_getsockname,
-        libc::SYS_getsockopt,
-        libc::SYS_setsockopt,
-        libc::SYS_recvfrom,
-        libc::SYS_recvmsg,
-        libc::SYS_recvmmsg,
-        libc::SYS_sendto,
-        libc::SYS_sendmsg,
-        libc::SYS_sendmmsg,
-    ],
-    // Shared memory, semaphores and queues between its own processes: the ipc namespace is its own.
-    &[
-        libc::SYS_shmat,
-        libc::SYS_shmctl,
-        libc::SYS_shmdt,
-        libc::SYS_shmget,
-        libc::SYS_semctl,
-        libc::SYS_semget,
-        libc::SYS_semop,
-        libc::SYS_semtimedop,
-        libc::SYS_msgctl,
-        libc::SYS_msgget,
-        libc::SYS_msgrcv,
-        libc::SYS_msgsnd,
-        libc::SYS_mq_getsetattr,
-        libc::SYS_mq_notify,
-        libc::SYS_mq_open,
-        libc::SYS_mq_timedreceive,
-        libc::SYS_mq_timedsend,
-        libc::SYS_mq_unlink,
-    ],
-    // Confining itself further.
-    &[
-        libc::SYS_seccomp,
-        libc::SYS_landlock_create_ruleset,
-        libc::SYS_landlock_add_rule,
-        libc::SYS_landlock_restrict_self,
-    ],
-];
-
-/// Older forms of calls above that this architecture has kept, and what only it needs.
-#[cfg(target_arch = "x86_64")]
-const ALLOWED_HERE: &[i64] = &[
-    libc::SYS_fork,
-    libc::SYS_vfork,
-    libc::SYS_arch_prctl,
-    libc::SYS_getpgrp,
-    libc::SYS_alarm,
-    libc::SYS_pause,
-    libc::SYS_time,
-    libc::SYS_signalfd,
-    libc::SYS_dup2,
-    libc::SYS_pipe,
-    libc::SYS_open,
-    libc::SYS_creat,
-    libc::SYS_getdents,
-    libc::SYS_mkdir,
-    libc::SYS_mknod,
-    libc::SYS_rmdir,
-    libc::SYS_unlink,
-    libc::SYS_symlink,
-    libc::SYS_link,
-    libc::SYS_readlink,
-    libc::SYS_rename,
-    libc::SYS_access,
-    libc::SYS_chmod,
-    libc::SYS_chown,
-    libc::SYS_lchown,
-    libc::SYS_stat,
-    libc::SYS_lstat,
-    libc::SYS_utime,
-    libc::SYS_utimes,
-    libc::SYS_futimesat,
-    libc::SYS_inotify_init,
-    libc::SYS_epoll_create,
-    libc::SYS_epoll_wait,
-    libc::SYS_eventfd,
-    libc::SYS_poll,
-    libc::SYS_select,
-];
-
-#[cfg(not(target_arch = "x86_64"))]
-const ALLOWED_HERE: &[i64] = &[];
-
-/// Calls that are answered in a way of their own. All others up to [`NEWEST`] are `EPERM`: among them whatever mounts,
-/// loads modules or programs into the kernel, looks into other processes or sets the host's clocks and names.
-const SPECIAL: &[(i64, Action)] = &[
-    (libc::SYS_clone, Action::Check(Check::Namespaces)),
-    (libc::SYS_unshare, Action::Check(Check::Namespaces)),
-    (libc::SYS_socket, Action::Check(Check::Socket)),
-    (libc::SYS_socketpair, Action::Check(Check::SocketPair)),
-    (libc::SYS_ioctl, Action::Check(Check::Ioctl)),
-    (libc::SYS_personality, Action::Check(Check::Personality)),
-    // Its flags are in memory, where a filter cannot look: libraries then use `clone`.
-    (libc::SYS_clone3, Action::Answer(libc::ENOSYS)),
-    // A second way to make most calls, past every filter; and everybody can do without.
-    (libc::SYS_io_uring_setup, Action::Answer(libc::ENOSYS)),
-    (libc::SYS_io_uring_enter, Action::Answer(libc::ENOSYS)),
-    (libc::SYS_io_uring_register, Action::Answer(libc::ENOSYS)),
-    // Takes from a number that all of the host shares.
-    (libc::SYS_io_setup, Action::Answer(libc::ENOSYS)),
-    // Makes races in the kernel easy to win.
-    (libc::SYS_userfaultfd, Action::Answer(libc::ENOSYS)),
-    // Keys of the kernel know no namespaces.
-    (libc::SYS_add_key, Action::Answer(libc::ENOSYS)),
-    (libc::SYS_request_key, Action::Answer(libc::ENOSYS)),
-    (libc::SYS_keyctl, Action::Answer(libc::ENOSYS)),
-    // Where memory lies on the machine: libraries take the answer for a machine where that makes no difference.
-    (libc::SYS_get_mempolicy, Action::Answer(libc::ENOSYS)),
-    (libc::SYS_set_mempolicy, Action::Answer(libc::ENOSYS)),
-    (libc::SYS_mbind, Action::Answer(libc::ENOSYS)),
-    (libc::SYS_memfd_secret, Action::Answer(libc::ENOSYS)),
-    // All that a task writes is in memory, so there is nothing to write out, but for the whole host to wait.
-    (libc::SYS_sync, Action::Answer(0)),
-    (libc::SYS_syncfs, Action::Answer(0)),
-];
-
-/// The newest call that was looked at. Later ones are answered `ENOSYS`: programs that know them can do without. So are
-/// the x32 forms of x86-64 calls, whose numbers are greater than all.
-const NEWEST: i64 = later::MSEAL;
-
 /// What the kernel calls this architecture in a filter's data.
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: Option<u32> = Some(0xc000_003e);
@@ -428,8 +60,20 @@ pub(crate) struct Filter(Vec<sock_filter>);
 impl Filter {
     /// The filter for tasks; `None` on an architecture that it was not made for.
     pub(crate) fn for_tasks() -> Option<Self> {
+        let allowed = ALLOWED.iter().copied().chain([ALLOWED_HERE]).flatten();
+        let allowed = allowed.map(|&call| (call, Action::Allow));
+        Self::of(allowed.chain(SPECIAL.iter().copied()))
+    }
+
+    /// The filter for unpacking a zip.
+    pub(crate) fn for_unpacking() -> Option<Self> {
+        Self::of(UNPACKING.iter().map(|&call| (call, Action::Allow)))
+    }
+
+    /// What is not among `calls` is refused.
+    fn of(calls: impl Iterator<Item = (i64, Action)>) -> Option<Self> {
         let architecture = ARCHITECTURE?;
-        let tree = search(&ranges());
+        let tree = search(&ranges(calls));
         let mut program = vec![
             load(ARCH_AT),
             jump(libc::BPF_JEQ, architecture, 1, 0),
@@ -448,16 +92,9 @@ impl Filter {
 }
 
 /// Every number belongs to one range, which begins where the one before ends.
-fn ranges() -> Vec<(u32, Action)> {
+fn ranges(calls: impl Iterator<Item = (i64, Action)>) -> Vec<(u32, Action)> {
     let number = |call: i64| u32::try_from(call).expect("numbers of calls are small");
-    let mut calls: Vec<(u32, Action)> = ALLOWED
-        .iter()
-        .copied()
-        .chain([ALLOWED_HERE])
-        .flatten()
-        .map(|&call| (number(call), Action::Allow))
-        .chain(SPECIAL.iter().map(|&(call, action)| (number(call), action)))
-        .collect();
+    let mut calls: Vec<(u32, Action)> = calls.map(|(call, action)| (number(call), action)).collect();
     calls.sort_unstable_by_key(|&(number, _)| number);
     let mut ranges = vec![(0, Action::Answer(libc::EPERM))];
     for (number, action) in calls {

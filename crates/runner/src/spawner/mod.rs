@@ -25,10 +25,16 @@ pub(crate) mod sys;
 pub(crate) use handle::{Child, Order, SpawnError, Spawner};
 pub(crate) use message::{Contents, End, Step};
 
+use crate::unpack::apart;
+
 /// The spawner process: serves the runner on standard input, which is a socket, until it closes.
 ///
-/// To be called before anything else is started, threads above all: the process must stay small and single.
+/// To be called before anything else is started, threads above all: the process must stay small and single. Its last
+/// arguments may make it a process that unpacks a package instead.
 pub fn main() -> std::process::ExitCode {
+    if let Some(code) = apart::run(&std::env::args().collect::<Vec<_>>()) {
+        return code;
+    }
     match process::serve() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(_) => std::process::ExitCode::FAILURE,

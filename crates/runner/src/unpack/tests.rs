@@ -20,7 +20,7 @@ fn from_bytes(limit: u64, bytes: &[u8]) -> (Result<Vec<Unpacked>, String>, tempf
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("zip");
     fs::write(&path, bytes).unwrap();
-    let result = unpack(File::open(path).unwrap(), &folder.path().join("into"), limit);
+    let result = unpack(&File::open(path).unwrap(), &folder.path().join("into"), limit);
     let outside: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().map(|e| e.file_name()).collect();
     assert!(outside.iter().all(|name| name == "zip" || name == "into"), "{outside:?}");
     (result.map_err(|e| e.to_string()), folder)

@@ -2,7 +2,10 @@ use super::*;
 
 /// What the kernel would answer: the few instructions that are used, run.
 fn run(call: i64, architecture: u32, arguments: [u64; 3]) -> u32 {
-    let Filter(program) = Filter::for_tasks().unwrap();
+    run_on(&Filter::for_tasks().unwrap(), call, architecture, arguments)
+}
+
+fn run_on(Filter(program): &Filter, call: i64, architecture: u32, arguments: [u64; 3]) -> u32 {
     let mut data = [0_u8; 64];
     data[..4].copy_from_slice(&(call as u32).to_ne_bytes());
     data[4..8].copy_from_slice(&architecture.to_ne_bytes());
@@ -180,4 +183,28 @@ fn other_architectures_end_the_process_and_x32_is_not_there() {
     assert_eq!(run(libc::SYS_read, I386, [0; 3]), libc::SECCOMP_RET_KILL_PROCESS);
     assert_eq!(call(0x4000_0000 | libc::SYS_read, [0; 3]), Err(libc::ENOSYS));
     assert_eq!(call(0xffff_ffff, [0; 3]), Err(libc::ENOSYS));
+}
+
+#[test]
+fn who_unpacks_a_zip_starts_nothing_and_calls_nobody() {
+    let filter = Filter::for_unpacking().unwrap();
+    let is_allowed =
+        |number| run_on(&filter, number, ARCHITECTURE.unwrap(), [0; 3]) == libc::SECCOMP_RET_ALLOW;
+    assert!([libc::SYS_read, libc::SYS_openat, libc::SYS_exit_group].into_iter().all(is_allowed));
+    let refused = [
+        libc::SYS_execve,
+        libc::SYS_clone,
+        libc::SYS_clone3,
+        libc::SYS_socket,
+        libc::SYS_connect,
+        libc::SYS_kill,
+        libc::SYS_prctl,
+        libc::SYS_symlinkat,
+        libc::SYS_linkat,
+        libc::SYS_unlinkat,
+        libc::SYS_fchownat,
+        libc::SYS_ioctl,
+        libc::SYS_ptrace,
+    ];
+    assert!(!refused.into_iter().any(is_allowed));
 }

@@ -136,7 +136,7 @@ fn prepare(shared: &Shared<'_>) -> Result<std::convert::Infallible, (Step, c_int
         call(libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, mask, unset, 8)).map_err(setup)?;
     }
     if let Some(confinement) = shared.confinement {
-        confinement.apply(&WRITABLE).map_err(|errno| (Step::Confine, errno as c_int))?;
+        confinement.apply(c"/", &WRITABLE).map_err(|errno| (Step::Confine, errno as c_int))?;
     }
     // SAFETY: as above.
     unsafe {
