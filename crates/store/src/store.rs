@@ -21,8 +21,8 @@ use windlass_model::wire::Page;
 use crate::error::StoreError;
 use crate::signals::Signals;
 use crate::types::{
-    Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogPart, Pruned,
-    Pulse, Rescued, Retention, TaskQuery,
+    Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogPart, Once,
+    OnceKey, Pruned, Pulse, Rescued, Retention, TaskQuery,
 };
 use crate::usage::{Rollup, UsageOf};
 
@@ -106,9 +106,9 @@ pub trait Store: Send + Sync + 'static {
     /// are unique.
     async fn enqueue(&self, tasks: Vec<NewTask>) -> Result<()>;
 
-    /// Queues the tasks as [`Store::enqueue`] does, unless a call with the same `key` was accepted for the project
-    /// before: then nothing is queued, and the answer is that call's ids. Keys are forgotten by [`Store::prune`].
-    async fn enqueue_once(&self, project: ProjectId, key: &str, tasks: Vec<NewTask>) -> Result<Vec<TaskId>>;
+    /// Queues the tasks as [`Store::enqueue`] does, unless a call with the same key was accepted for the project
+    /// before: then nothing is queued, and the answer says what it was. Keys are forgotten by [`Store::prune`].
+    async fn enqueue_once(&self, project: ProjectId, key: &OnceKey, tasks: Vec<NewTask>) -> Result<Once>;
 
     /// Makes delayed tasks that are due at `now` claimable. Returns when the next one falls due.
     ///

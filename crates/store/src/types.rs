@@ -83,6 +83,26 @@ pub enum Finished {
     LeaseLost,
 }
 
+/// Names a request to queue that may be repeated and must not be done twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnceKey {
+    /// What the client named it.
+    pub key: String,
+    /// A hash of what it asked for: another request under the same name is a mistake.
+    pub asked: [u8; 32],
+}
+
+/// What became of tasks that were to be queued once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Once {
+    /// They are queued.
+    Queued,
+    /// The same request was accepted before: these are its tasks, and nothing was queued now.
+    Before(Vec<TaskId>),
+    /// A request with the same key asked for something else: nothing was queued.
+    Other,
+}
+
 /// What became of a cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelled {

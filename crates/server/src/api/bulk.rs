@@ -13,7 +13,7 @@ use windlass_store::types::{Cancelled, TaskQuery};
 
 use super::filters::{self, FILTERS};
 use super::params::Id;
-use super::queueing::{Key, Origin};
+use super::queueing::Origin;
 use super::tasks::again;
 use crate::app::App;
 use crate::auth::InProject;
@@ -101,7 +101,7 @@ pub async fn retry(
             }
         }
         if !new.is_empty() {
-            retried.extend(app.enqueue(project, new, Key::default()).await?);
+            retried.extend(app.enqueue(project, new, None).await?);
         }
         let Some(last) = last.filter(|_| is_full) else {
             return Ok(done(retried, None));

@@ -5,12 +5,14 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::request::Parts;
+use sha2::{Digest as _, Sha256};
 use windlass_model::code::Code;
 use windlass_model::id::{ProjectId, TaskId};
 use windlass_model::task::NewTask;
 use windlass_model::trace::TraceParent;
 use windlass_model::wire::BadField;
 use windlass_model::wire::tasks::{TaskOrder, TaskRef};
+use windlass_store::types::{Once, OnceKey};
 
 use crate::app::App;
 use crate::auth::Caller;
@@ -25,6 +27,7 @@ impl App {
         orders: Vec<TaskOrder>,
         key: Key,
     ) -> Result<Vec<TaskRef>, ApiError> {
+        let key = key.of("tasks", |hash| orders.iter().for_each(|order| feed(hash, order)));
         let now = self.now();
         let is_array = orders.len() > 1;
         // An array rarely names more than one or two packages.
@@ -69,26 +72,23 @@ impl App {
         &self,
         project: ProjectId,
         tasks: Vec<NewTask>,
-        Key(key): Key,
+        key: Option<OnceKey>,
     ) -> Result<Vec<TaskRef>, ApiError> {
-        let mut n = tasks.len() as u64;
-        let refs = match key {
-            None => {
-                let refs = tasks.iter().map(|t| TaskRef { id: t.id }).collect();
-                self.store.enqueue(tasks).await?;
-                refs
-            }
-            Some(key) => {
-                let first = tasks.first().map(|t| t.id);
-                let ids = self.store.enqueue_once(project, &key, tasks).await?;
-                if ids.first().copied() != first {
-                    n = 0;
-                }
-                ids.into_iter().map(|id| TaskRef { id }).collect()
-            }
+        let refs: Vec<TaskRef> = tasks.iter().map(|t| TaskRef { id: t.id }).collect();
+        let once = match key {
+            None => self.store.enqueue(tasks).await.map(|()| Once::Queued)?,
+            Some(key) => self.store.enqueue_once(project, &key, tasks).await?,
         };
-        self.metrics.queued.inc_by(n);
-        Ok(refs)
+        match once {
+            Once::Queued => {
+                self.metrics.queued.inc_by(refs.len() as u64);
+                Ok(refs)
+            }
+            Once::Before(ids) => Ok(ids.into_iter().map(|id| TaskRef { id }).collect()),
+            Once::Other => Err(ApiError::conflict(
+                "Idempotency-Key: another request was made with this key; a new request needs a new key",
+            )),
+        }
     }
 }
 
@@ -118,9 +118,41 @@ fn trace(headers: &HeaderMap) -> Option<TraceParent> {
 }
 
 /// The header `Idempotency-Key`: repeating a request with the same key queues nothing twice, and the answer is that of
-/// the first.
+/// the first. Another request with the same key is refused.
 #[derive(Clone, Debug, Default)]
 pub struct Key(pub Option<String>);
+
+impl Key {
+    /// The key with what is asked for under it, as a hash: what is asked of `kind`, and what `feed` puts in.
+    pub fn of(self, kind: &str, feed: impl FnOnce(&mut Sha256)) -> Option<OnceKey> {
+        let key = self.0?;
+        let mut hash = Sha256::new_with_prefix(kind);
+        feed(&mut hash);
+        Some(OnceKey { key, asked: hash.finalize().into() })
+    }
+}
+
+/// Every part of an order, each with its length before it.
+fn feed(hash: &mut Sha256, order: &TaskOrder) {
+    let TaskOrder {
+        code_name,
+        payload,
+        priority,
+        timeout_s,
+        delay_s,
+        cluster,
+        label,
+        retries,
+        retries_delay_ms,
+    } = order;
+    let numbers =
+        format!("{priority:?} {timeout_s} {delay_s} {retries:?} {retries_delay_ms:?} {}", label.is_some());
+    let label = label.as_deref().unwrap_or_default();
+    for part in [numbers.as_bytes(), code_name.as_bytes(), cluster.as_bytes(), label.as_bytes(), payload] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+}
 
 /// Longest key.
 const MAX_KEY_BYTES: usize = 255;

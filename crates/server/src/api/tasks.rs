@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
+use sha2::Digest as _;
 use tokio::time::Instant;
 use windlass_model::id::{ProjectId, TaskId};
 use windlass_model::task::{NewTask, Stored, Task};
@@ -117,6 +118,7 @@ pub async fn retry(
     let code = app.store.code(task.new.code).await?.filter(|c| c.deleted_at.is_none());
     let code = code.ok_or_else(|| ApiError::conflict("the task's code package was deleted"))?;
     let again = again(&app, task.new, code.latest.rev, delay_s, origin);
+    let key = key.of("retry", |hash| hash.update(format!("{id} {delay_s}")));
     Ok(queued(app.enqueue(project, vec![again], key).await?))
 }
 

@@ -302,5 +302,24 @@ async fn a_repeated_key_queues_nothing_twice() {
     let first = server.raw(Method::POST, &server.path("tasks"), &headers, body).await.json();
     let second = server.raw(Method::POST, &server.path("tasks"), &headers, body).await.json();
     assert_eq!(first, second);
-    assert_eq!(server.get("tasks").await.json()["tasks"].as_array().unwrap().len(), 3);
+    let count = async || server.get("tasks").await.json()["tasks"].as_array().unwrap().len();
+    assert_eq!(count().await, 3);
+
+    let id = first["tasks"][0]["id"].as_str().unwrap();
+    for (path, body) in [
+        ("tasks".to_owned(), "{\"tasks\":[{\"code_name\":\"w\"},{\"code_name\":\"w\",\"payload\":\"x\"}]}"),
+        ("tasks".to_owned(), "{\"tasks\":[{\"code_name\":\"w\"}]}"),
+        (format!("tasks/{id}/retry"), ""),
+    ] {
+        let other = server.raw(Method::POST, &server.path(&path), &headers, body).await;
+        assert_eq!(
+            other.said(),
+            (
+                409,
+                "Idempotency-Key: another request was made with this key; a new request needs a new key"
+                    .to_owned()
+            )
+        );
+    }
+    assert_eq!(count().await, 3);
 }

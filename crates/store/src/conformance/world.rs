@@ -25,7 +25,7 @@ use super::compare::{Fences, equal, everything};
 use super::step::{Ending, Step, TaskStep};
 use crate::memory::Memory;
 use crate::store::Store;
-use crate::types::{Claiming, Finish, Firing, Retention};
+use crate::types::{Claiming, Finish, Firing, Once, OnceKey, Retention};
 
 /// A database under test.
 #[async_trait]
@@ -319,9 +319,10 @@ impl<'a> World<'a> {
         for step in steps {
             tasks.extend(self.new_task(step).await);
         }
-        let key = format!("key-{}", key % 5);
-        let ids = both!(self.enqueue_once(project, &key, tasks.clone())).unwrap_or_default();
-        self.ids.tasks.extend(ids.into_iter().filter(|id| tasks.iter().any(|task| task.id == *id)));
+        let key = OnceKey { key: format!("key-{}", key % 5), asked: [key % 3; 32] };
+        if both!(self.enqueue_once(project, &key, tasks.clone())) == Some(Once::Queued) {
+            self.ids.tasks.extend(tasks.iter().map(|task| task.id));
+        }
     }
 
     async fn claim(&mut self, runner: u8, cluster: u8, want: u8) {

@@ -18,8 +18,8 @@ use super::State;
 use crate::signals::Signals;
 use crate::store::{Result, Store};
 use crate::types::{
-    Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogPart, Pruned,
-    Pulse, Rescued, Retention, TaskQuery,
+    Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogPart, Once,
+    OnceKey, Pruned, Pulse, Rescued, Retention, TaskQuery,
 };
 use crate::usage::{Rollup, UsageOf};
 
@@ -113,7 +113,7 @@ impl Store for Memory {
         Ok(())
     }
 
-    async fn enqueue_once(&self, project: ProjectId, key: &str, tasks: Vec<NewTask>) -> Result<Vec<TaskId>> {
+    async fn enqueue_once(&self, project: ProjectId, key: &OnceKey, tasks: Vec<NewTask>) -> Result<Once> {
         Ok(self.state.lock().enqueue_once(project, key, tasks, &self.signals))
     }
 

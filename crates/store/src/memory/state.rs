@@ -22,7 +22,7 @@ use crate::signals::Signals;
 use crate::store::Result;
 use crate::types::{
     Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogBody, LogPart,
-    Partition, Pruned, Pulse, Rescued, Retention, TaskQuery,
+    Once, OnceKey, Partition, Pruned, Pulse, Rescued, Retention, TaskQuery,
 };
 use crate::usage::{Rollup, UsageOf};
 
@@ -60,6 +60,13 @@ struct Session {
     lease_until: Timestamp,
 }
 
+#[derive(Clone, Debug)]
+struct UsedKey {
+    used_at: Timestamp,
+    asked: [u8; 32],
+    ids: Vec<TaskId>,
+}
+
 /// Everything a store keeps.
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -73,7 +80,7 @@ pub struct State {
     sessions: BTreeMap<RunnerId, Session>,
     sums: Sums,
     fences: SeqClock,
-    keys: BTreeMap<(ProjectId, String), (Timestamp, Vec<TaskId>)>,
+    keys: BTreeMap<(ProjectId, String), UsedKey>,
 }
 
 impl State {
@@ -210,19 +217,21 @@ impl State {
     pub(super) fn enqueue_once(
         &mut self,
         project: ProjectId,
-        key: &str,
+        key: &OnceKey,
         tasks: Vec<NewTask>,
         signals: &Signals,
-    ) -> Vec<TaskId> {
-        let key = (project, key.to_owned());
-        if let Some((_, ids)) = self.keys.get(&key) {
-            return ids.clone();
+    ) -> Once {
+        let at = (project, key.key.clone());
+        match self.keys.get(&at) {
+            Some(known) if known.asked == key.asked => return Once::Before(known.ids.clone()),
+            Some(_) => return Once::Other,
+            None => {}
         }
-        let ids: Vec<TaskId> = tasks.iter().map(|t| t.id).collect();
-        let at = tasks.first().map(|t| t.created_at).unwrap_or_default();
-        self.keys.insert(key, (at, ids.clone()));
+        let ids = tasks.iter().map(|t| t.id).collect();
+        let used_at = tasks.first().map(|t| t.created_at).unwrap_or_default();
+        self.keys.insert(at, UsedKey { used_at, asked: key.asked, ids });
         self.enqueue(tasks, signals);
-        ids
+        Once::Queued
     }
 
     pub(super) fn promote(&mut self, now: Timestamp, signals: &Signals) -> Option<Timestamp> {
@@ -776,7 +785,7 @@ impl State {
         self.tasks.retain(|seq, _| !is_old(partition(seq)) || live.contains(&partition(seq)));
         self.sums.prune(retention, now);
         self.sessions.retain(|_, s| s.record.gone_at.is_none_or(|gone| gone + retention.runners > now));
-        self.keys.retain(|_, (at, _)| *at + retention.keys > now);
+        self.keys.retain(|_, key| key.used_at + retention.keys > now);
         let kept: BTreeSet<Partition> = self.tasks.keys().map(partition).collect();
         Pruned { tasks: (before - self.tasks.len()) as u64, kept: kept.into_iter().collect() }
     }

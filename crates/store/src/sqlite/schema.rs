@@ -14,11 +14,12 @@ use crate::error::StoreError;
 
 /// Each is applied once, in order; `user_version` counts those that are. One that names `{day}` is applied to every
 /// partition that is there; those that are made later have it from the start. Never changed once released.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001_tables.sql"),
     include_str!("migrations/0002_trace.sql"),
     include_str!("migrations/0003_usage.sql"),
     include_str!("migrations/0004_usage_so_far.sql"),
+    include_str!("migrations/0005_asked.sql"),
 ];
 
 const PAGE_BYTES: u64 = 8192;

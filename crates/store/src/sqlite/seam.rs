@@ -32,8 +32,8 @@ use crate::error::StoreError;
 use crate::signals::Signals;
 use crate::store::{Result, Store};
 use crate::types::{
-    Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogPart, Partition,
-    Pruned, Pulse, Rescued, Retention, TaskQuery,
+    Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogPart, Once,
+    OnceKey, Partition, Pruned, Pulse, Rescued, Retention, TaskQuery,
 };
 use crate::usage::{Rollup, UsageOf};
 
@@ -272,8 +272,8 @@ impl Store for Sqlite {
         self.ask(enqueue::Enqueue(tasks)).await
     }
 
-    async fn enqueue_once(&self, project: ProjectId, key: &str, tasks: Vec<NewTask>) -> Result<Vec<TaskId>> {
-        self.ask(enqueue::EnqueueOnce { project, key: key.to_owned(), tasks }).await
+    async fn enqueue_once(&self, project: ProjectId, key: &OnceKey, tasks: Vec<NewTask>) -> Result<Once> {
+        self.ask(enqueue::EnqueueOnce { project, key: key.clone(), tasks }).await
     }
 
     async fn promote(&self, now: Timestamp) -> Result<Option<Timestamp>> {

@@ -14,7 +14,7 @@ use crate::sqlite::rows::{IdBytes, IdList, int, prank};
 use crate::sqlite::window::Key;
 use crate::sqlite::work::{Durability, Stop, Work};
 use crate::sqlite::writer::Operation;
-use crate::types::Partition;
+use crate::types::{Once, OnceKey, Partition};
 
 /// Payloads above go to a table of their own, so that nothing that walks tasks walks overflow pages.
 const LARGE_PAYLOAD_BYTES: usize = 2048;
@@ -37,31 +37,37 @@ impl Operation for Enqueue {
 
 pub(in crate::sqlite) struct EnqueueOnce {
     pub(in crate::sqlite) project: ProjectId,
-    pub(in crate::sqlite) key: String,
+    pub(in crate::sqlite) key: OnceKey,
     pub(in crate::sqlite) tasks: Vec<NewTask>,
 }
 
 impl Operation for EnqueueOnce {
-    type Answer = Vec<TaskId>;
+    type Answer = Once;
 
     fn rows(&self) -> usize {
         rows(&self.tasks)
     }
 
-    fn run(&mut self, work: &mut Work<'_>) -> Result<Vec<TaskId>, Stop> {
-        let project = self.project.seq().0;
-        let mut known = work.read("SELECT ids FROM queue_key WHERE project = ?1 AND key = ?2")?;
-        let known = known.query_row(params![project, self.key], |row| row.get::<_, IdList>(0)).optional()?;
-        if let Some(IdList(ids)) = known {
-            return Ok(ids.into_iter().map(TaskId).collect());
+    fn run(&mut self, work: &mut Work<'_>) -> Result<Once, Stop> {
+        let (project, OnceKey { key, asked }) = (self.project.seq().0, &self.key);
+        let mut known = work.read("SELECT asked, ids FROM queue_key WHERE project = ?1 AND key = ?2")?;
+        let known = known.query_row(params![project, key], |row| {
+            Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, IdList>(1)?))
+        });
+        match known.optional()? {
+            Some((before, IdList(ids))) if before == *asked => {
+                return Ok(Once::Before(ids.into_iter().map(TaskId).collect()));
+            }
+            Some(_) => return Ok(Once::Other),
+            None => {}
         }
         check(work, &self.tasks)?;
         let ids = IdList(self.tasks.iter().map(|task| task.id.0).collect());
         let at = self.tasks.first().map(|task| task.created_at).unwrap_or_default();
-        work.write("INSERT INTO queue_key(project, key, at, ids) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![project, self.key, at.as_millis(), ids])?;
+        work.write("INSERT INTO queue_key(project, key, at, asked, ids) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![project, key, at.as_millis(), asked, ids])?;
         insert(work, &self.tasks)?;
-        Ok(ids.0.into_iter().map(TaskId).collect())
+        Ok(Once::Queued)
     }
 }
 
