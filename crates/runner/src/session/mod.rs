@@ -47,7 +47,7 @@ const HEARTBEAT_PAUSE: Duration = Duration::from_millis(500);
 const BATCH: (usize, usize) = (64, 8 * 1024 * 1024);
 /// A report waits for others to share its call until there are so many of them, or for so long; a call costs as much as
 /// all else that a runner does for a short task.
-const SHARED: (usize, Duration) = (8, Duration::from_millis(4));
+const SHARED: (usize, Duration) = (16, Duration::from_millis(8));
 /// Longest time a runner that stops tries to say good-bye.
 const GOODBYE: Duration = Duration::from_secs(5);
 
