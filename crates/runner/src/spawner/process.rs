@@ -78,6 +78,9 @@ impl Spawner {
         let socket = io::stdin().as_fd().try_clone_to_owned()?;
         sys::reset_signals();
         SigSet::all().thread_block()?;
+        // For all our tasks: none has a terminal, and a session each would cost each a scheduling group of the
+        // kernel's, made and removed. An error means that we lead one already.
+        let _ = nix::unistd::setsid();
         let deaths = SignalFd::with_flags(
             &SigSet::from(Signal::SIGCHLD),
             nix::sys::signalfd::SfdFlags::SFD_CLOEXEC | nix::sys::signalfd::SfdFlags::SFD_NONBLOCK,
@@ -250,8 +253,8 @@ impl Spawner {
             match Signal::try_from(signal) {
                 // The first process of a sandbox passes it on, or takes all with it.
                 Ok(signal) if self.slot.is_some() => drop(kill(task.leader, signal)),
-                // An error means that nothing of the group is left.
-                Ok(signal) => drop(killpg(task.leader, signal)),
+                // The leader of a group may leave it for another of its session.
+                Ok(signal) => drop(killpg(task.leader, signal).or_else(|_| kill(task.leader, signal))),
                 Err(_) => self.say(id, Word::Started { since_us: micros(task.started) }),
             }
         }
@@ -351,7 +354,7 @@ impl Spawner {
             let _ = if self.slot.is_some() {
                 kill(task.leader, Signal::SIGKILL)
             } else {
-                killpg(task.leader, Signal::SIGKILL)
+                killpg(task.leader, Signal::SIGKILL).or_else(|_| kill(task.leader, Signal::SIGKILL))
             };
         }
         // The dead wake us; the time is for those that the kernel has not yet handed to us.

@@ -49,6 +49,17 @@ async fn a_timeout_is_obeyed_or_enforced() {
 }
 
 #[tokio::test]
+async fn a_worker_that_leaves_its_group_is_ended_all_the_same() {
+    let world = World::start();
+    let leaves = world.sh("exec perl -e '$p = getppid; setpgrp(0, $p) or die $!; $| = 1; print getpgrp == $p; exec qw(sleep 60)'");
+    let leaves = world.server.queue(&leaves, |task| task.timeout_s = 1);
+    let report = world.server.report(leaves).await;
+    assert_eq!((report.exit, world.log(leaves).as_str()), (Exit::TimedOut, "1"));
+    assert_eq!(world.processes(), [""; 0]);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_cancel_reaches_a_running_attempt_at_once() {
     let world = World::start();
     let held = world.server.queue(&world.sh("echo here; sleep 60"), |_| {});

@@ -54,8 +54,8 @@ struct Shared<'a> {
     failed: Option<(Step, c_int)>,
 }
 
-/// Starts a process as the leader of a session and a group of its own, which is killed when we die. It inherits
-/// nothing but the three descriptors, our limits and our mask of file modes.
+/// Starts a process as the leader of a group of its own, which is killed when we die. It inherits nothing but the three
+/// descriptors, our limits and our mask of file modes.
 ///
 /// Our memory is shared instead of copied, and we are halted until the program runs or cannot: so the cost does not
 /// depend on our size, and the reason of a failure is simply left in memory. To be called by a process of one thread,
@@ -120,7 +120,7 @@ fn prepare(shared: &Shared<'_>) -> Result<std::convert::Infallible, (Step, c_int
     // or plain numbers. They change nothing but this process.
     unsafe {
         let setup = at(Step::Prepare);
-        call(libc::syscall(libc::SYS_setsid)).map_err(setup)?;
+        call(libc::syscall(libc::SYS_setpgid, 0, 0)).map_err(setup)?;
         call(libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL)).map_err(setup)?;
         // Whoever dies between the two calls above and here would never be noticed.
         if libc::syscall(libc::SYS_getppid) != shared.parent {
