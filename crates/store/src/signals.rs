@@ -15,6 +15,7 @@ use windlass_model::id::TaskId;
 pub struct Signals {
     ready: Mutex<HashMap<String, Arc<Notify>>>,
     tasks: Mutex<HashMap<TaskId, Arc<Notify>>>,
+    changes: Notify,
     cancels: Notify,
     deadlines: Notify,
 }
@@ -26,6 +27,7 @@ impl Signals {
         if let Some(notify) = self.ready.lock().get(cluster) {
             notify.notify_one();
         }
+        self.changes.notify_waiters();
     }
 
     /// What a claimer of `cluster` waits on.
@@ -39,10 +41,16 @@ impl Signals {
 
     /// The task or its log changed: wakes everybody who watches it.
     pub fn task_changed(&self, task: TaskId) {
-        let tasks = self.tasks.lock();
-        if let Some(notify) = tasks.get(&task) {
+        if let Some(notify) = self.tasks.lock().get(&task) {
             notify.notify_waiters();
         }
+        self.changes.notify_waiters();
+    }
+
+    /// Waited on by whoever shows how things stand: some task was queued, started, changed or ended. It costs nothing
+    /// while nobody waits.
+    pub fn changes(&self) -> &Notify {
+        &self.changes
     }
 
     /// Watches one task until dropped.
