@@ -15,6 +15,7 @@ use windlass_store::{Store, StoreError};
 use crate::attempt_token::AttemptKey;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::hud::Hud;
 use crate::ids::Ids;
 use crate::metrics::Metrics;
 use crate::seal::Seal;
@@ -48,6 +49,7 @@ pub struct App {
     pub seal: Seal,
     pub(crate) ids: Ids,
     pub(crate) attempt_key: AttemptKey,
+    pub(crate) hud: Hud,
     pub(crate) bodies: Arc<Semaphore>,
     projects: RwLock<HashMap<ProjectId, Arc<Project>>>,
 }
@@ -68,6 +70,7 @@ impl App {
         seal: Seal,
     ) -> Result<Arc<App>, StoreError> {
         let key = store.secret("attempt-tokens", crate::ids::secret()).await?;
+        let hud_key = store.secret("hud-sessions", crate::ids::secret()).await?;
         let projects = store.projects().await?;
         let app = App {
             ids: Ids::after(store.newest_seq().await?),
@@ -78,6 +81,7 @@ impl App {
             stopping: CancellationToken::new(),
             loops_end: CancellationToken::new(),
             attempt_key: AttemptKey::new(&key),
+            hud: Hud::new(&hud_key),
             bodies: Arc::new(Semaphore::new((config.http.bodies_bytes / BODY_UNIT).max(1))),
             projects: RwLock::new(projects.into_iter().map(|p| (p.id, Arc::new(p))).collect()),
             store,

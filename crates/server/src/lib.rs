@@ -10,6 +10,7 @@
 //! | [`upload`] | code packages: multipart, the zip and what is checked of it |
 //! | [`api`] | the handlers, a file per thing |
 //! | [`seal`] | secrets, which the store keeps and cannot read |
+//! | [`hud`] | the web page: rendered here, live by one small module |
 //! | [`finish`], [`sessions`] | the server's side of a runner's session |
 //! | [`loops`] | scheduler, promoter, rescuer, pruner: each a `run_once(now)` and a wait for the next deadline |
 //! | [`mod@serve`] | sockets, slow clients, and a stop that loses nothing |
@@ -26,6 +27,7 @@ pub mod error;
 pub mod explorer;
 pub mod finish;
 mod handshake;
+pub mod hud;
 pub mod ids;
 pub mod loops;
 pub mod metrics;

@@ -31,6 +31,11 @@ impl Query {
         self.0.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
     }
 
+    /// Every value of `key` that is not empty, in order.
+    pub fn all<'q>(&'q self, key: &'q str) -> impl Iterator<Item = &'q str> {
+        self.0.iter().filter(move |(k, v)| k == key && !v.is_empty()).map(|(_, v)| v.as_str())
+    }
+
     /// Whether the flag `key` is on: by any value but `0`, `false` and nothing.
     pub fn flag(&self, key: &str) -> bool {
         self.get(key).is_some_and(is_on)

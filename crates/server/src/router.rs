@@ -38,6 +38,7 @@ use crate::app::App;
 use crate::auth::Access::{Known, Member, Open, Project as In, Root};
 use crate::error::ApiError;
 use crate::explorer;
+use crate::hud;
 use crate::metrics::Code as StatusCodeLabel;
 use crate::path::normalize;
 use crate::route::{Route, delete, get, mount, post, put};
@@ -201,6 +202,7 @@ pub fn routes() -> Vec<Route> {
 /// The server as a service of HTTP requests, with or without a socket.
 pub fn router(app: Arc<App>) -> Front {
     let routes = mount(routes())
+        .merge(hud::mount(hud::pages(), &app))
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "Not found"))
         .method_not_allowed_fallback(async || {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path is known, but not with this method")

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value};
-use windlass_model::id::{CodeId, TaskId};
-use windlass_model::task::Status;
+use windlass_model::id::{CodeId, ProjectId, TaskId};
+use windlass_model::task::{Status, Task};
 use windlass_model::wire::BadField;
 use windlass_model::wire::tasks::{BulkCancelled, BulkRetried, TaskRef};
 use windlass_store::types::{Cancelled, TaskQuery};
@@ -55,7 +55,8 @@ pub async fn cancel_all(
     Ok(said("Cancelled"))
 }
 
-async fn cancel_all_of(app: &App, mut wanted: TaskQuery) -> Result<u64, ApiError> {
+/// Cancels every task that the query means and that has not ended. Returns how many.
+pub(crate) async fn cancel_all_of(app: &App, mut wanted: TaskQuery) -> Result<u64, ApiError> {
     (wanted.skip, wanted.limit) = (0, STEP);
     let mut cancelled = 0;
     loop {
@@ -80,37 +81,56 @@ pub async fn retry(
 ) -> Answer {
     let query = deliberate(query, body)?;
     let failed = [Status::Error, Status::Timeout, Status::Killed].into_iter().collect();
-    let mut retried: Vec<TaskRef> = Vec::new();
     let Some(mut wanted) = filters::tasks(&app, project, &query, failed).await? else {
-        return Ok(done(retried, None));
+        return Ok(done(Vec::new(), None));
     };
     wanted.statuses =
         Status::ALL.into_iter().filter(|&s| wanted.statuses.contains(s) && s.is_final()).collect();
     wanted.skip = 0;
+    let (retried, rest) = retry_all_of(&app, project, wanted, origin).await?;
+    Ok(done(retried, rest))
+}
+
+/// Queues a new task for each that the query means, as many as one request may; and where to go on if there are more.
+pub(crate) async fn retry_all_of(
+    app: &App,
+    project: ProjectId,
+    mut wanted: TaskQuery,
+    origin: Origin,
+) -> Result<(Vec<TaskRef>, Option<TaskId>), ApiError> {
+    let mut retried: Vec<TaskRef> = Vec::new();
     let most = app.config.limits.tasks_per_request;
     loop {
         wanted.limit = STEP.min(most - retried.len());
         let old = app.store.tasks(&wanted).await?;
         let last = old.last().map(|t| t.new.id);
         let is_full = old.len() == wanted.limit;
-        let mut new = Vec::with_capacity(old.len());
-        for task in old {
-            let code = app.store.code(task.new.code).await?.filter(|c| c.deleted_at.is_none());
-            if let Some(code) = code {
-                new.push(again(&app, task.new, code.latest.rev, 0, origin));
-            }
-        }
-        if !new.is_empty() {
-            retried.extend(app.enqueue(project, new, None).await?);
-        }
+        retried.extend(retry_these(app, project, old, origin).await?);
         let Some(last) = last.filter(|_| is_full) else {
-            return Ok(done(retried, None));
+            return Ok((retried, None));
         };
         if retried.len() >= most {
-            return Ok(done(retried, Some(last)));
+            return Ok((retried, Some(last)));
         }
         wanted.before = Some(last.seq());
     }
+}
+
+/// Queues a new task for each of `old` whose package is still there, all or none.
+pub(crate) async fn retry_these(
+    app: &App,
+    project: ProjectId,
+    old: Vec<Task>,
+    origin: Origin,
+) -> Result<Vec<TaskRef>, ApiError> {
+    let mut new = Vec::with_capacity(old.len());
+    for task in old {
+        let code = app.store.code(task.new.code).await?.filter(|c| c.deleted_at.is_none());
+        if let Some(code) = code {
+            new.push(again(app, task.new, code.latest.rev, 0, origin));
+        }
+    }
+    if new.is_empty() { Ok(Vec::new()) } else { app.enqueue(project, new, None).await }
 }
 
 fn done(tasks: Vec<TaskRef>, cursor: Option<TaskId>) -> Response {

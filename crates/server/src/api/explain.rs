@@ -20,12 +20,17 @@ const COUNT_LIMIT: usize = 10_000;
 /// `GET P/tasks/{id}/explain`.
 pub async fn read(State(app): State<Arc<App>>, InProject(project): InProject, Id(id): Id<TaskId>) -> Answer {
     let task = app.task_of(project, id).await?;
-    let (cause, explain) = match task.state.status {
-        Status::Queued => queued(&app, &task).await?,
-        Status::Preparing | Status::Running => running(&app, &task).await?,
-        status => ("ended", ended(&task, status)),
-    };
+    let (cause, explain) = explain(&app, &task).await?;
     Ok(json(&Explanation { status: task.state.status, cause: cause.to_owned(), explain }))
+}
+
+/// Why the task is where it is: the cause in one word and as a sentence.
+pub(crate) async fn explain(app: &App, task: &Task) -> Result<(&'static str, String), ApiError> {
+    match task.state.status {
+        Status::Queued => queued(app, task).await,
+        Status::Preparing | Status::Running => running(app, task).await,
+        status => Ok(("ended", ended(task, status))),
+    }
 }
 
 fn ended(task: &Task, status: Status) -> String {

@@ -51,7 +51,7 @@ pub async fn read(
     if query.flag("follow") {
         let last_seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()?.trim().parse().ok());
         let after = last_seen.or(count(&query, "after")?).unwrap_or(0);
-        return Ok(follow(app, id, attempt, after));
+        return Ok(follow(app, id, attempt, after, Box::new(write_json)));
     }
     text(&app, id, attempt, None).await
 }
@@ -67,13 +67,15 @@ pub async fn read_stdout(
     text(&app, id, count(&query, "attempt")?, Some(Stream::Stdout)).await
 }
 
-fn count(query: &Query, key: &str) -> Result<Option<u32>, BadField> {
+/// A whole number in the query.
+pub(crate) fn count(query: &Query, key: &str) -> Result<Option<u32>, BadField> {
     let number = query.number(key)?;
     let whole = number.map(|n| if n >= 0.0 && n.fract() == 0.0 { Ok(n as u32) } else { Err(n) }).transpose();
     whole.map_err(|n| BadField::invalid(key, format!("must be a whole number of at least 0, is {n}")))
 }
 
-async fn text(app: &App, id: TaskId, attempt: Option<u32>, only: Option<Stream>) -> Answer {
+/// The log as plain text, all of it or one stream of it.
+pub(crate) async fn text(app: &App, id: TaskId, attempt: Option<u32>, only: Option<Stream>) -> Answer {
     let not_yet = || ApiError::not_found("Log");
     let part = app.store.log(id, attempt, 0).await?.ok_or_else(not_yet)?;
     let chunks = chunks(app, id, &part, 0).await?;
@@ -103,9 +105,25 @@ pub(crate) async fn chunks(
     Ok(chunks)
 }
 
-fn follow(app: Arc<App>, id: TaskId, attempt: Option<u32>, after: u32) -> Response {
+/// How a chunk becomes an event.
+pub(crate) type Written = Box<dyn FnMut(&mut Vec<u8>, &LogChunk) + Send>;
+
+fn write_json(events: &mut Vec<u8>, chunk: &LogChunk) {
+    events.extend_from_slice(format!("id: {}\ndata: ", chunk.n).as_bytes());
+    serde_json::to_writer(&mut *events, chunk).expect("a chunk is plain data");
+    events.extend_from_slice(b"\n\n");
+}
+
+/// The chunks after number `after` as server-sent events, each as `write` has it, until the attempt has ended.
+pub(crate) fn follow(
+    app: Arc<App>,
+    id: TaskId,
+    attempt: Option<u32>,
+    after: u32,
+    write: Written,
+) -> Response {
     let watch = app.store.signals().watch_task(id);
-    let follower = Follower { app, id, watch, attempt, after, is_first: true };
+    let follower = Follower { app, id, watch, attempt, after, write, is_first: true };
     let events = stream::unfold(Some(follower), |follower| async move {
         let mut follower = follower?;
         let step = follower.next().await;
@@ -125,6 +143,7 @@ struct Follower {
     watch: TaskWatch,
     attempt: Option<u32>,
     after: u32,
+    write: Written,
     is_first: bool,
 }
 
@@ -147,7 +166,7 @@ impl Follower {
             let changed = watch.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let seen = look(&app, self.id, self.attempt, self.after).await;
+            let seen = look(&app, self.id, self.attempt, self.after, &mut self.write).await;
             match seen {
                 Ok(Look { attempt, events, after, is_end }) => {
                     self.attempt = attempt;
@@ -181,7 +200,13 @@ struct Look {
     is_end: bool,
 }
 
-async fn look(app: &App, id: TaskId, attempt: Option<u32>, after: u32) -> Result<Look, ApiError> {
+async fn look(
+    app: &App,
+    id: TaskId,
+    attempt: Option<u32>,
+    after: u32,
+    write: &mut Written,
+) -> Result<Look, ApiError> {
     let Some(part) = app.store.log(id, attempt, after).await? else {
         let task = app.store.task(id).await?;
         let ended = task.filter(|t| t.state.status.is_final());
@@ -197,9 +222,7 @@ async fn look(app: &App, id: TaskId, attempt: Option<u32>, after: u32) -> Result
     let chunks = chunks(app, id, &part, after).await?;
     let mut events = Vec::new();
     for chunk in &chunks {
-        events.extend_from_slice(format!("id: {}\ndata: ", chunk.n).as_bytes());
-        serde_json::to_writer(&mut events, chunk).expect("a chunk is plain data");
-        events.extend_from_slice(b"\n\n");
+        write(&mut events, chunk);
     }
     if part.is_whole {
         let task = app.store.task(id).await?;

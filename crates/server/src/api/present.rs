@@ -42,6 +42,13 @@ impl<'a> Names<'a> {
         Ok(shown)
     }
 
+    /// The name of the package, also of a deleted one.
+    pub async fn name(&mut self, code: CodeId) -> Result<String, ApiError> {
+        // From the store's memory.
+        let code = self.app.store.code(code).await?;
+        Ok(code.ok_or_else(|| ApiError::internal("a task names a package that is not kept"))?.name)
+    }
+
     async fn look_up(&self, code: CodeId, rev: u32) -> Result<(String, RevisionId), ApiError> {
         let missing = || ApiError::internal("a task names a package or revision that is not kept");
         let code = self.app.store.code(code).await?.ok_or_else(missing)?;

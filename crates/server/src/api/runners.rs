@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use windlass_model::id::RunnerId;
+use windlass_model::runner::RunnerRecord;
 use windlass_model::wire::more::{Runner, RunnerList};
 
 use super::params::Id;
@@ -13,11 +14,17 @@ use crate::error::{Answer, ApiError, json, said};
 
 /// `GET /2/runners`: live ones first, newest first.
 pub async fn list(State(app): State<Arc<App>>) -> Answer {
-    let mut runners = app.store.runners().await?;
-    runners.sort_by_key(|(r, _)| (r.gone_at.is_some(), std::cmp::Reverse(r.id)));
+    let runners = in_order(&app).await?;
     Ok(json(&RunnerList {
         runners: runners.iter().map(|(r, running)| Runner::present(r, *running)).collect(),
     }))
+}
+
+/// Every runner with the number of tasks it runs, live ones first, newest first.
+pub(crate) async fn in_order(app: &App) -> Result<Vec<(RunnerRecord, u32)>, ApiError> {
+    let mut runners = app.store.runners().await?;
+    runners.sort_by_key(|(r, _)| (r.gone_at.is_some(), std::cmp::Reverse(r.id)));
+    Ok(runners)
 }
 
 /// Body of `POST /2/runners/{id}/drain`.
@@ -44,11 +51,17 @@ pub async fn drain(
     Id(runner): Id<RunnerId>,
     MaybeJson(request): MaybeJson<DrainRequest>,
 ) -> Answer {
-    if !app.store.set_draining(runner, request.drain).await? {
+    set_draining(&app, runner, request.drain).await?;
+    Ok(said(if request.drain { "Draining" } else { "Resumed" }))
+}
+
+/// Asks the runner to take no more tasks, or to take them again.
+pub(crate) async fn set_draining(app: &App, runner: RunnerId, draining: bool) -> Result<(), ApiError> {
+    if !app.store.set_draining(runner, draining).await? {
         return Err(ApiError::not_found("Runner"));
     }
     if let Some(session) = app.sessions.get(runner) {
-        session.set_draining(request.drain);
+        session.set_draining(draining);
     }
-    Ok(said(if request.drain { "Draining" } else { "Resumed" }))
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use windlass_model::id::ScheduleId;
+use windlass_model::id::{ProjectId, ScheduleId};
 use windlass_model::schedule::{Schedule, ScheduleState, ScheduleStatus};
 use windlass_model::wire::BadField;
 use windlass_model::wire::schedules::{
@@ -26,6 +26,16 @@ pub async fn create(
     InProject(project): InProject,
     TypedJson(request, _hold): TypedJson<CreateRequest>,
 ) -> Answer {
+    let schedules = make(&app, project, request).await?;
+    Ok(json(&Scheduled { msg: "Scheduled".to_owned(), schedules }))
+}
+
+/// Makes the schedules, all or none; their ids in the order asked for.
+pub(crate) async fn make(
+    app: &App,
+    project: ProjectId,
+    request: CreateRequest,
+) -> Result<Vec<ScheduleRef>, ApiError> {
     let limits = &app.config.limits;
     let asked = request.schedules.ok_or_else(|| BadField::missing("schedules"))?;
     if asked.is_empty() || asked.len() > limits.tasks_per_request {
@@ -52,7 +62,7 @@ pub async fn create(
     }
     let refs = schedules.iter().map(|s| ScheduleRef { id: s.id }).collect();
     app.store.create_schedules(schedules, limits.schedules_per_project).await?;
-    Ok(json(&Scheduled { msg: "Scheduled".to_owned(), schedules: refs }))
+    Ok(refs)
 }
 
 /// `GET P/schedules`.
@@ -89,6 +99,17 @@ pub async fn update(
     Id(id): Id<ScheduleId>,
     Json(request, _hold): Json<ScheduleRequest>,
 ) -> Answer {
+    change(&app, project, id, &request).await?;
+    Ok(said("Updated"))
+}
+
+/// Changes the fields that the request has, whatever fires in between.
+pub(crate) async fn change(
+    app: &App,
+    project: ProjectId,
+    id: ScheduleId,
+    request: &ScheduleRequest,
+) -> Result<(), ApiError> {
     for _ in 0..TRIES {
         let before = app.schedule_of(project, id).await?;
         if before.state.status == ScheduleStatus::Cancelled {
@@ -107,7 +128,7 @@ pub async fn update(
         }
         after.updated_at = now;
         if app.store.replace_schedule_if_unchanged(&before, after).await? {
-            return Ok(said("Updated"));
+            return Ok(());
         }
     }
     Err(ApiError::busy("the schedule keeps changing; try again"))
@@ -120,15 +141,21 @@ pub async fn cancel(
     Id(id): Id<ScheduleId>,
     _: Ignored,
 ) -> Answer {
+    end(&app, project, id).await?;
+    Ok(said("Cancelled"))
+}
+
+/// Ends the schedule, whatever fires in between.
+pub(crate) async fn end(app: &App, project: ProjectId, id: ScheduleId) -> Result<(), ApiError> {
     for _ in 0..TRIES {
         let before = app.schedule_of(project, id).await?;
         if before.state.status != ScheduleStatus::Scheduled {
-            return Ok(said("Cancelled"));
+            return Ok(());
         }
         let state = before.state.cancelled(windlass_model::lifecycle::CANCELLED_MSG);
         let after = Schedule { state, updated_at: app.now(), ..before.clone() };
         if app.store.replace_schedule_if_unchanged(&before, after).await? {
-            return Ok(said("Cancelled"));
+            return Ok(());
         }
     }
     Err(ApiError::busy("the schedule keeps changing; try again"))

@@ -115,11 +115,21 @@ pub async fn retry(
 ) -> Answer {
     let delay_s = request.validate(&app.config.limits)?;
     let task = app.task_of(project, id).await?;
-    let code = app.store.code(task.new.code).await?.filter(|c| c.deleted_at.is_none());
-    let code = code.ok_or_else(|| ApiError::conflict("the task's code package was deleted"))?;
-    let again = again(&app, task.new, code.latest.rev, delay_s, origin);
+    let again = retry_of(&app, task.new, delay_s, origin).await?;
     let key = key.of("retry", |hash| hash.update(format!("{id} {delay_s}")));
     Ok(queued(app.enqueue(project, vec![again], key).await?))
+}
+
+/// A new task like `old`, in the newest revision of its package, if that is still there.
+pub(crate) async fn retry_of(
+    app: &App,
+    old: NewTask,
+    delay_s: u32,
+    origin: Origin,
+) -> Result<NewTask, ApiError> {
+    let code = app.store.code(old.code).await?.filter(|c| c.deleted_at.is_none());
+    let code = code.ok_or_else(|| ApiError::conflict("the task's code package was deleted"))?;
+    Ok(again(app, old, code.latest.rev, delay_s, origin))
 }
 
 /// A new task like `old`, in the revision `rev`. It stays in the trace of `old` unless the request is part of another.

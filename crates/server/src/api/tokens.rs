@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::response::Response;
 use windlass_model::id::{ProjectId, TokenId};
-use windlass_model::project::{Scope, UnknownScope};
+use windlass_model::project::{Scope, TokenRecord, UnknownScope};
 use windlass_model::wire::BadField;
 use windlass_model::wire::projects::{Token, TokenCreated, TokenList, TokenRequest};
 use windlass_model::wire::tasks::MAX_NAME_BYTES;
@@ -27,7 +28,7 @@ pub async fn create(
     Caller(caller): Caller,
     Json(request, _hold): Json<TokenRequest>,
 ) -> Answer {
-    make(&app, Some(project), &caller, &request).await
+    Ok(created(make(&app, Some(project), &caller, &request).await?))
 }
 
 /// `DELETE P/tokens/{id}`.
@@ -37,7 +38,8 @@ pub async fn revoke(
     Id(id): Id<TokenId>,
     _: Ignored,
 ) -> Answer {
-    forget(&app, Some(project), id).await
+    forget(&app, Some(project), id).await?;
+    Ok(said("Deleted"))
 }
 
 /// `GET /2/tokens`: those that are not limited to a project.
@@ -51,20 +53,27 @@ pub async fn create_global(
     Caller(caller): Caller,
     Json(request, _hold): Json<TokenRequest>,
 ) -> Answer {
-    make(&app, None, &caller, &request).await
+    Ok(created(make(&app, None, &caller, &request).await?))
 }
 
 /// `DELETE /2/tokens/{id}`.
 pub async fn revoke_global(State(app): State<Arc<App>>, Id(id): Id<TokenId>, _: Ignored) -> Answer {
-    forget(&app, None, id).await
+    forget(&app, None, id).await?;
+    Ok(said("Deleted"))
 }
 
-fn of(app: &App, project: Option<ProjectId>) -> axum::response::Response {
+fn of(app: &App, project: Option<ProjectId>) -> Response {
     let tokens = app.tokens.all().into_iter().filter(|t| t.project == project);
     json(&TokenList { tokens: tokens.map(|t| Token::present(&t)).collect() })
 }
 
-async fn make(app: &App, project: Option<ProjectId>, caller: &Principal, request: &TokenRequest) -> Answer {
+/// Makes a token that its maker may hand out; returns its text, which is kept nowhere.
+pub(crate) async fn make(
+    app: &App,
+    project: Option<ProjectId>,
+    caller: &Principal,
+    request: &TokenRequest,
+) -> Result<(String, TokenRecord), ApiError> {
     let name = request.name.get("name")?.unwrap_or_default();
     if name.len() > MAX_NAME_BYTES {
         return Err(BadField::too_large("name", name.len(), MAX_NAME_BYTES).into());
@@ -87,8 +96,11 @@ async fn make(app: &App, project: Option<ProjectId>, caller: &Principal, request
             BadField::invalid("expires_at", e.to_string())
         })?),
     };
-    let (token, record) = app.create_token(project, &scopes, name, expires_at).await?;
-    Ok(json(&TokenCreated { msg: "Created".to_owned(), token, about: Token::present(&record) }))
+    Ok(app.create_token(project, &scopes, name, expires_at).await?)
+}
+
+fn created((token, record): (String, TokenRecord)) -> Response {
+    json(&TokenCreated { msg: "Created".to_owned(), token, about: Token::present(&record) })
 }
 
 fn scopes(request: &TokenRequest) -> Result<Vec<Scope>, BadField> {
@@ -98,9 +110,9 @@ fn scopes(request: &TokenRequest) -> Result<Vec<Scope>, BadField> {
     parsed.collect::<Result<_, UnknownScope>>().map_err(|e| BadField::invalid("scopes", e.to_string()))
 }
 
-async fn forget(app: &App, project: Option<ProjectId>, id: TokenId) -> Answer {
+/// Revokes a token of the project, or one that is limited to none.
+pub(crate) async fn forget(app: &App, project: Option<ProjectId>, id: TokenId) -> Result<(), ApiError> {
     let found = app.tokens.by_id(id).filter(|t| t.record.project == project);
     found.ok_or_else(|| ApiError::not_found("Token"))?;
-    app.revoke_token(id).await?;
-    Ok(said("Deleted"))
+    Ok(app.revoke_token(id).await?)
 }

@@ -9,6 +9,7 @@ mod document;
 mod endurance;
 mod explain;
 mod explorer;
+mod hud;
 mod logs;
 mod rules;
 mod runners;

@@ -240,7 +240,7 @@ async fn nothing_is_compressed_and_everything_has_a_type() {
 async fn errors_are_json_with_msg_also_where_no_handler_was_reached() {
     let (server, ..) = ready().await;
     for (method, path, status) in [
-        (Method::GET, "/", 404),
+        (Method::GET, "/elsewhere", 404),
         (Method::GET, "/3/projects", 404),
         (Method::GET, "/2/projects/x/y/z", 404),
         (Method::PUT, "/2/projects", 405),

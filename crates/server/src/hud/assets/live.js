@@ -1,0 +1,183 @@
+// Makes pages live. Each works without it: this follows the page's event stream, fetches the page anew when told to,
+// and swaps the parts marked `data-live`; it goes on with the log; and it adds keys, copying and local times.
+
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+const offline = document.querySelector(".offline");
+
+// Times: how long ago, kept true; the instant in the reader's zone for whoever points at it.
+const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+function words(at) {
+  const seconds = Math.trunc((Date.now() - at) / 1000);
+  const [size, unit] = UNITS.find(([size]) => Math.abs(seconds) >= size) ?? [1, ""];
+  if (!unit) return "just now";
+  const span = `${Math.trunc(Math.abs(seconds) / size)} ${unit}`;
+  return seconds > 0 ? `${span} ago` : `in ${span}`;
+}
+function tellTimes(within = document) {
+  for (const time of all("time", within)) {
+    const at = new Date(time.dateTime);
+    const text = words(at);
+    if (time.textContent !== text) time.textContent = text;
+    time.title = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+  }
+}
+
+// Swapping: what is ticked, opened or being typed into stays as it is.
+function swap(fresh) {
+  for (const part of all("[data-live]")) {
+    const other = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
+    if (!other || part.querySelector(":scope input:focus, :scope textarea:focus")) continue;
+    const ticked = new Set(all("input[type=checkbox]:checked", part).map((box) => box.name + box.value));
+    const open = all("details", part).map((details) => details.open);
+    const here = part.querySelector("tr.here")?.dataset.row;
+    tellTimes(other);
+    if (part.innerHTML === other.innerHTML) continue;
+    for (const box of all("input[type=checkbox][name=id]", other)) box.checked = ticked.has(box.name + box.value);
+    for (const box of all(".pill input", other)) box.checked = ticked.has(box.name + box.value);
+    all("details", other).forEach((details, at) => { details.open = open[at] ?? false; });
+    part.replaceChildren(...other.childNodes);
+    if (here) part.querySelector(`tr[data-row="${CSS.escape(here)}"]`)?.classList.add("here");
+  }
+}
+
+let isFetching = false;
+let isStale = false;
+async function refresh() {
+  if (isFetching || document.hidden) { isStale = true; return; }
+  isFetching = true;
+  isStale = false;
+  try {
+    const answer = await fetch(location.href, { headers: { "x-live": "1" } });
+    if (answer.status === 401) { location.reload(); return; }
+    if (answer.ok) swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    offline.hidden = true;
+  } catch {
+    offline.hidden = false;
+  }
+  isFetching = false;
+  if (isStale) refresh();
+}
+
+function follow() {
+  const from = document.body.dataset.liveFrom;
+  if (!from) return;
+  const events = new EventSource(from);
+  let wasLost = false;
+  events.addEventListener("changed", refresh);
+  events.addEventListener("open", () => { offline.hidden = true; if (wasLost) refresh(); wasLost = false; });
+  events.addEventListener("error", () => { offline.hidden = false; wasLost = true; });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden && isStale) refresh(); });
+  addEventListener("pagehide", () => events.close());
+}
+
+// The log: what follows the lines that the page came with.
+function followLog(log) {
+  const tools = document.querySelector("[data-log-tools]");
+  const [following, wrapping, find] = ["follow", "wrap", "find"].map((name) => tools.querySelector(`[data-${name}]`));
+  tools.hidden = false;
+  wrapping.addEventListener("change", () => log.classList.toggle("wrap", wrapping.checked));
+  find.addEventListener("input", () => {
+    const text = find.value.toLowerCase();
+    let first = null;
+    for (const line of log.children) {
+      const isFound = text !== "" && line.lastChild.textContent.toLowerCase().includes(text);
+      line.classList.toggle("found", isFound);
+      first ??= isFound ? line : null;
+    }
+    if (first) { following.checked = false; first.scrollIntoView({ block: "nearest" }); }
+  });
+  const toEnd = () => { if (following.checked) log.scrollTop = log.scrollHeight; };
+  following.addEventListener("change", toEnd);
+  log.addEventListener("scroll", () => {
+    following.checked = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
+  });
+  if (!location.hash.startsWith("#L")) toEnd();
+  if (!log.dataset.logFrom) return;
+  const events = new EventSource(log.dataset.logFrom);
+  events.onmessage = ({ data }) => {
+    document.querySelector("[data-log-empty]")?.remove();
+    const isFollowing = following.checked;
+    for (const piece of JSON.parse(data)) {
+      if (piece.on && log.lastElementChild) {
+        log.lastElementChild.lastChild.insertAdjacentHTML("beforeend", piece.h);
+        continue;
+      }
+      const line = document.createElement("div");
+      line.className = `l ${piece.s}`;
+      line.id = `L${piece.n}`;
+      const number = Object.assign(document.createElement("a"), { href: `#L${piece.n}`, textContent: piece.n, tabIndex: -1 });
+      const text = document.createElement("span");
+      text.innerHTML = piece.h;
+      line.append(number, text);
+      log.append(line);
+      while (log.children.length > 10000) log.firstElementChild.remove();
+    }
+    following.checked = isFollowing;
+    toEnd();
+  };
+  events.addEventListener("end", () => events.close());
+  addEventListener("pagehide", () => events.close());
+}
+
+// Copying.
+for (const pre of all("pre[data-copy]")) {
+  const button = Object.assign(document.createElement("button"), { className: "copy", type: "button", textContent: "Copy" });
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(pre.querySelector("code").textContent);
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  });
+  pre.append(button);
+}
+
+// Filters apply when they are chosen; a text when it is entered.
+for (const form of all("form[data-filter]")) {
+  form.addEventListener("change", ({ target }) => { if (target.matches("select, [type=checkbox]")) form.requestSubmit(); });
+  form.addEventListener("formdata", ({ formData }) => {
+    for (const [name, value] of [...formData]) if (value === "") formData.delete(name);
+  });
+}
+document.querySelector("[data-all]")?.addEventListener("change", ({ target }) => {
+  for (const box of all("input[name=id]")) box.checked = target.checked;
+});
+
+// Keys.
+let before = "";
+function move(step) {
+  const rows = all("tr[data-row]");
+  if (rows.length === 0) return;
+  const at = rows.findIndex((row) => row.classList.contains("here"));
+  const next = rows[Math.min(Math.max(at + step, 0), rows.length - 1)];
+  rows[at]?.classList.remove("here");
+  next.classList.add("here");
+  next.scrollIntoView({ block: "nearest" });
+}
+const here = () => document.querySelector("tr.here");
+const KEYS = {
+  "/": () => document.querySelector("#search")?.focus(),
+  "?": () => location.assign("/help"),
+  j: () => move(1),
+  k: () => move(-1),
+  x: () => here()?.querySelector("input[type=checkbox]")?.click(),
+  Enter: () => here()?.querySelector("a[data-open]")?.click(),
+};
+document.addEventListener("keydown", (event) => {
+  const isTyping = event.target.matches("input:not([type=checkbox]), textarea, select");
+  if (event.key === "Escape" && isTyping) event.target.blur();
+  if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "Enter" && event.target.matches("a, button, summary, input")) return;
+  const section = before === "g" && document.querySelector(`nav a[data-key="${CSS.escape(event.key)}"]`);
+  before = event.key;
+  if (section) {
+    section.click();
+  } else if (KEYS[event.key]) {
+    event.preventDefault();
+    KEYS[event.key]();
+  }
+});
+
+tellTimes();
+setInterval(tellTimes, 1000);
+follow();
+const log = document.querySelector("[data-log-from]");
+if (log) followLog(log);

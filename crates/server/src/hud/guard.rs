@@ -1,0 +1,176 @@
+//! In front of every page: who is logged in, whether they may, and whether a form is one of ours.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use windlass_model::project::{Project, Scope};
+
+use super::answer::{Failure, forget_flash, redirect, set_cookie};
+use super::routes::Page;
+use super::session::{self, COOKIE, Session};
+use crate::app::App;
+use crate::auth::{Access, Caller, InProject, Principal};
+use crate::error::ApiError;
+use crate::query::value_of;
+
+/// Who asks for which page, after being let in.
+#[derive(Clone, Debug)]
+pub(super) struct Here {
+    /// Who is logged in; nobody on an open page.
+    pub(super) session: Option<Session>,
+    /// The project in the path.
+    pub(super) project: Option<Arc<Project>>,
+    /// What the action before this page has to say.
+    pub(super) flash: Option<String>,
+}
+
+impl Here {
+    /// Whether whoever is logged in may do what needs `scope` in the project of the page.
+    pub(super) fn may(&self, scope: Scope) -> bool {
+        let project = self.project.as_ref().map(|p| p.id);
+        self.session.as_ref().is_some_and(|s| s.token.record.allows(scope, project))
+    }
+
+    /// Whether whoever is logged in may do what needs `scope` outside of any project.
+    pub(super) fn may_everywhere(&self, scope: Scope) -> bool {
+        self.session.as_ref().is_some_and(|s| s.token.record.allows(scope, None))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Here {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let found = parts.extensions.get::<Here>().cloned();
+        found.ok_or_else(|| ApiError::internal("a page was reached past its guard").into())
+    }
+}
+
+/// The pages with their guards in front of them.
+pub fn mount(pages: Vec<Page>, app: &Arc<App>) -> Router<Arc<App>> {
+    pages.into_iter().fold(Router::new(), |router, page| {
+        let guarded = page.handler.layer(from_fn_with_state((app.clone(), page.access), guard));
+        router.route(page.path, guarded)
+    })
+}
+
+async fn guard(
+    State((app, access)): State<(Arc<App>, Access)>,
+    params: Result<RawPathParams, RawPathParamsRejection>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let now = app.now();
+    let session = session::of(&app, request.headers(), now);
+    if session.is_none() && access != Access::Open {
+        return to_login(&request);
+    }
+    let here = match enter(&app, access, session, params.ok().as_ref()) {
+        Ok(here) => Here { flash: super::answer::flash(request.headers()), ..here },
+        Err(error) => return Failure::from(error).into_response(),
+    };
+    if *request.method() == Method::POST && !is_ours(&app, &here, &request) {
+        let msg =
+            "this form is not one of yours, or its session is over: go back, reload the page, try again";
+        return Failure::from(ApiError::forbidden(msg)).into_response();
+    }
+    let renewed = here.session.as_ref().filter(|s| s.is_half_over(now)).map(|s| s.token.record.id);
+    let has_flash = here.flash.is_some() && *request.method() == Method::GET;
+    if let Some(project) = &here.project {
+        request.extensions_mut().insert(InProject(project.id));
+    }
+    if let Some(session) = &here.session {
+        request.extensions_mut().insert(Caller(Principal::Token(session.token.clone())));
+    }
+    let is_secure = is_secure(request.headers());
+    request.extensions_mut().insert(here);
+    let mut answer = next.run(request).await;
+    // A stylesheet or a stream shows nothing: what was said waits for a page.
+    let is_page =
+        answer.headers().get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"text/html"));
+    if has_flash && is_page {
+        forget_flash(answer.headers_mut());
+    }
+    if let Some(token) = renewed {
+        set_cookie(answer.headers_mut(), COOKIE, &app.hud.cookie(token, now), None, is_secure);
+    }
+    answer
+}
+
+fn enter(
+    app: &App,
+    access: Access,
+    session: Option<Session>,
+    params: Option<&RawPathParams>,
+) -> Result<Here, ApiError> {
+    let not_found = || ApiError::not_found("Project");
+    let text = params.and_then(|p| p.iter().find(|(name, _)| *name == "project_id").map(|(_, v)| v));
+    let project = match text {
+        Some(text) => {
+            let id = text.parse().map_err(|_| not_found())?;
+            Some(app.project(id).ok_or_else(not_found)?)
+        }
+        None => None,
+    };
+    let here = Here { session, project, flash: None };
+    let lacks = |scope: Scope| {
+        let has = here
+            .session
+            .as_ref()
+            .map(|s| s.token.record.scopes.iter().map(|s| s.as_str()).collect::<Vec<_>>());
+        ApiError::forbidden(format!(
+            "this needs a token with the scope {scope}; you are logged in with one that has: {}",
+            has.unwrap_or_default().join(", ")
+        ))
+    };
+    // A project that the token does not reach looks like one that is not there.
+    if here.project.is_some() && !reaches(&here) {
+        return Err(not_found());
+    }
+    match access {
+        Access::Project(scope) if !here.may(scope) => return Err(lacks(scope)),
+        Access::Root(scope) if !here.may_everywhere(scope) => return Err(lacks(scope)),
+        _ => {}
+    }
+    Ok(here)
+}
+
+fn reaches(here: &Here) -> bool {
+    let own = here.session.as_ref().and_then(|s| s.token.record.project);
+    own.is_none() || own == here.project.as_ref().map(|p| p.id)
+}
+
+fn to_login(request: &Request) -> Response {
+    // A fragment or a stream cannot be redirected in a way that anybody would see.
+    if *request.method() != Method::GET || request.headers().contains_key("x-live") {
+        let error =
+            ApiError::new(StatusCode::UNAUTHORIZED, "you are not logged in, or no longer: log in again");
+        return Failure::from(error).into_response();
+    }
+    let target = request.uri().path_and_query().map_or("/", |t| t.as_str());
+    let next = percent_encoding::utf8_percent_encode(target, percent_encoding::NON_ALPHANUMERIC);
+    redirect(&format!("/login?next={next}"))
+}
+
+/// Whether the request comes from a page of ours: a browser says so, and the form carries what only our pages know.
+fn is_ours(app: &App, here: &Here, request: &Request) -> bool {
+    let said = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
+    if said("sec-fetch-site").is_some_and(|site| site != "same-origin") {
+        return false;
+    }
+    let Some(session) = &here.session else { return true };
+    let in_query = request.uri().query().and_then(|q| value_of(q, "csrf"));
+    let shown = said("x-csrf").or(in_query.as_deref()).unwrap_or_default();
+    app.hud.is_csrf(session.token.record.id, shown)
+}
+
+/// Whether the browser reached us through TLS, as far as we or a proxy can tell.
+pub(super) fn is_secure(headers: &HeaderMap) -> bool {
+    headers.get("x-forwarded-proto").is_some_and(|proto| proto == HeaderValue::from_static("https"))
+}

@@ -1,0 +1,43 @@
+//! The HUD: the web page that people keep open. Rendered here, live by one small module, nothing from elsewhere.
+//!
+//! A page is a handler, a view struct of finished strings, and a template that only loops and branches. Every page
+//! works without JavaScript: actions are forms that answer with a redirect. With it, `live.js` follows the page's event
+//! stream and swaps the parts marked `data-live` for those of a fresh rendering.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`routes`] | every page and action, once, with who may use it |
+//! | [`session`] | the cookie: signed, expiring, bound to a token; and what protects forms |
+//! | [`guard`] | lets requests through to pages, or to the login |
+//! | [`shell`], [`answer`] | what is around every page; headers, redirects, errors as pages |
+//! | [`show`], [`ansi`], [`payload`], [`chart`] | values as people read them |
+//! | [`live`] | the event stream that says "look again" |
+//! | [`overview`], [`tasks`], [`task`], [`codes`], [`schedules`], [`runners`], [`tokens`], [`login`] | the pages |
+
+mod ansi;
+mod answer;
+mod assets;
+mod chart;
+mod codes;
+mod form;
+mod guard;
+mod help;
+mod live;
+mod log;
+mod login;
+mod overview;
+mod payload;
+mod routes;
+mod runners;
+mod same;
+mod schedules;
+mod session;
+mod shell;
+mod show;
+mod task;
+mod tasks;
+mod tokens;
+
+pub use guard::mount;
+pub use routes::{Page, pages};
+pub use session::Hud;

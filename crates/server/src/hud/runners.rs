@@ -1,0 +1,94 @@
+//! Runners: where tasks run, how busy and how isolated.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use windlass_model::id::RunnerId;
+use windlass_model::project::Scope;
+use windlass_model::wire::more::Runner;
+
+use super::answer::{Shown, done, show};
+use super::form::Form;
+use super::guard::Here;
+use super::shell::Shell;
+use super::show::When;
+use crate::api::params::Id;
+use crate::api::runners as api;
+use crate::app::App;
+
+/// Runners that are gone, on the page.
+const GONE: usize = 20;
+
+#[derive(Template)]
+#[template(path = "hud/runners.html")]
+struct RunnersPage {
+    shell: Shell,
+    rows: Vec<RunnerRow>,
+    may_drain: bool,
+}
+
+struct RunnerRow {
+    id: String,
+    name: String,
+    cluster: String,
+    status: String,
+    is_draining: bool,
+    is_gone: bool,
+    running: u32,
+    slots: u32,
+    level: String,
+    missing: Vec<String>,
+    labels: String,
+    version: String,
+    started: When,
+    seen: When,
+}
+
+/// `GET /p/{project}/runners`: those of every project.
+pub(super) async fn list(State(app): State<Arc<App>>, here: Here) -> Shown {
+    let now = app.now();
+    let mut gone = 0;
+    let mut rows = Vec::new();
+    for (record, running) in api::in_order(&app).await? {
+        gone += usize::from(record.gone_at.is_some());
+        if gone > GONE {
+            break;
+        }
+        let shown = Runner::present(&record, running);
+        rows.push(RunnerRow {
+            id: shown.id,
+            name: shown.name,
+            cluster: shown.cluster,
+            is_draining: record.is_draining && record.gone_at.is_none(),
+            is_gone: record.gone_at.is_some(),
+            status: shown.status,
+            running,
+            slots: shown.slots,
+            level: shown.isolation.level,
+            missing: shown.isolation.missing,
+            labels: shown.labels.join(", "),
+            version: shown.version,
+            started: When::new(record.started_at, now),
+            seen: When::new(record.seen_at, now),
+        });
+    }
+    Ok(show(&RunnersPage {
+        rows,
+        may_drain: here.may_everywhere(Scope::Manage),
+        shell: here.shell(&app, "Runners", "Runners")?,
+    }))
+}
+
+/// `POST /p/{project}/runners/{id}/drain`: with `resume`, the other way round.
+pub(super) async fn drain(
+    State(app): State<Arc<App>>,
+    here: Here,
+    Id(runner): Id<RunnerId>,
+    Form(form): Form,
+) -> Shown {
+    let drain = !form.flag("resume");
+    api::set_draining(&app, runner, drain).await?;
+    let said = if drain { "It takes no more tasks" } else { "It takes tasks again" };
+    Ok(done(&format!("/p/{}/runners", here.project()?), said))
+}
