@@ -12,6 +12,7 @@ use windlass_model::time::Timestamp;
 use windlass_store::blob::Blobs;
 use windlass_store::{Store, StoreError};
 
+use crate::answers::Answers;
 use crate::attempt_token::AttemptKey;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -51,6 +52,7 @@ pub struct App {
     pub(crate) attempt_key: AttemptKey,
     pub(crate) hud: Hud,
     pub(crate) bodies: Arc<Semaphore>,
+    pub(crate) answers: Answers,
     projects: RwLock<HashMap<ProjectId, Arc<Project>>>,
 }
 
@@ -83,6 +85,7 @@ impl App {
             attempt_key: AttemptKey::new(&key),
             hud: Hud::new(&hud_key),
             bodies: Arc::new(Semaphore::new((config.http.bodies_bytes / BODY_UNIT).max(1))),
+            answers: Answers::new(config.http.answers_bytes),
             projects: RwLock::new(projects.into_iter().map(|p| (p.id, Arc::new(p))).collect()),
             store,
             blobs,

@@ -87,6 +87,8 @@ pub struct HttpLimits {
     pub body_bytes: usize,
     /// Of all bodies above 64 KiB that are in memory at once; who comes later gets a 503.
     pub bodies_bytes: usize,
+    /// Of all answers above 64 KiB that wait to be taken; who asks for more gets a 503.
+    pub answers_bytes: usize,
     /// Open connections; further ones wait in the system's queue.
     pub connections: usize,
     /// Until a connection by TLS is encrypted.
@@ -108,6 +110,7 @@ impl Default for HttpLimits {
         Self {
             body_bytes: 32 * 1024 * 1024,
             bodies_bytes: 256 * 1024 * 1024,
+            answers_bytes: 256 * 1024 * 1024,
             connections: 4096,
             handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(75),

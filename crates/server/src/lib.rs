@@ -7,6 +7,7 @@
 //! | [`route`], [`openapi`], [`explorer`] | what a route is, and the document and the page made of them |
 //! | [`auth`], [`tokens`], [`attempt_token`] | who asks, and whether they may |
 //! | [`body`], [`query`], [`path`], [`error`] | reading what clients really send; answering in one form |
+//! | `answers` | large answers, which have a budget |
 //! | [`upload`] | code packages: multipart, the zip and what is checked of it |
 //! | [`api`] | the handlers, a file per thing |
 //! | [`seal`] | secrets, which the store keeps and cannot read |
@@ -16,6 +17,7 @@
 //! | [`mod@serve`] | sockets, slow clients, and a stop that loses nothing |
 //! | [`tls`] | the certificate, and when it is read again |
 
+mod answers;
 pub mod api;
 pub mod app;
 pub mod attempt_token;

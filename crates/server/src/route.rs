@@ -14,6 +14,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use crate::app::App;
 use crate::auth::{Access, guard};
+use crate::error::ApiError;
 
 /// A route. It cannot be made without naming who may use it.
 pub struct Route {
@@ -162,11 +163,17 @@ impl<H: Handler<T, Arc<App>>, T> Handler<(Access, T), Arc<App>> for Guarded<H> {
     type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
 
     fn call(self, request: Request, app: Arc<App>) -> Self::Future {
+        // What was done must be said, however large the answer; what was only read can be read again.
+        let is_read = request.method() == Method::GET;
         Box::pin(async move {
-            match guard(&app, self.access, request).await {
-                Ok(request) => self.handler.call(request, app).await,
-                Err(error) => error.into_response(),
+            let response = match guard(&app, self.access, request).await {
+                Ok(request) => self.handler.call(request, app.clone()).await,
+                Err(error) => return error.into_response(),
+            };
+            if !is_read {
+                return response;
             }
+            app.answers.hold_whole(response).await.unwrap_or_else(ApiError::into_response)
         })
     }
 }

@@ -172,7 +172,11 @@ impl Follower {
                     self.attempt = attempt;
                     self.after = after;
                     if is_end || !events.is_empty() {
-                        return Step { events: events.into(), goes_on: !is_end };
+                        match app.answers.hold(events.into()) {
+                            Ok(events) => return Step { events, goes_on: !is_end },
+                            // It reconnects, and has missed nothing.
+                            Err(_) => return Step { events: Bytes::new(), goes_on: false },
+                        }
                     }
                 }
                 // The answer has begun, so there is no status to send: the client reconnects where it was.

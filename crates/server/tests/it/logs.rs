@@ -10,6 +10,7 @@ use tower::ServiceExt as _;
 use windlass_model::exit::Exit;
 use windlass_model::log::{LogChunk, Stream};
 use windlass_model::runner::{Assignment, AttemptLog, LogAnswer, LogUpload, Report};
+use windlass_server::Config;
 
 use crate::server::{TestRunner, TestServer, chunk, held, report};
 
@@ -224,4 +225,40 @@ async fn a_stop_ends_followers_without_an_end_event() {
     follower.until("following").await;
     server.app.stopping.cancel();
     assert_eq!(follower.events().await, []);
+}
+
+#[tokio::test]
+async fn large_answers_that_nobody_takes_are_bounded() {
+    let mut config = Config::default();
+    config.http.answers_bytes = 512 * 1024;
+    let server = TestServer::with(config).await;
+    server.code("w", json!({})).await;
+    let id = server.queue(json!({ "code_name": "w" })).await;
+    let runner = server.runner(1).await;
+    let task = runner.claim_one().await;
+    let log = vec![chunk(1, Stream::Stdout, &vec![b'x'; 200_000])];
+    runner.finish(vec![Report { log, ..report(&task, Exit::Code(0)) }]).await;
+
+    let ask = async |rest: &str| {
+        let request = Request::builder()
+            .uri(server.path(rest))
+            .header("authorization", format!("OAuth {}", server.admin));
+        server.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    };
+    let path = format!("tasks/{id}/log");
+    let (first, second) = (ask(&path).await, ask(&path).await);
+    assert_eq!((first.status(), second.status()), (http::StatusCode::OK, http::StatusCode::OK));
+    let third = server.get(&path).await;
+    assert_eq!(third.said(), (503, "too many large answers at once; try again".to_owned()));
+    assert_eq!(third.header("retry-after"), "1");
+    let mut live = ask(&format!("{path}?follow=1")).await.into_body().into_data_stream();
+    let mut seen = 0;
+    while let Some(piece) = live.next().await {
+        seen += piece.unwrap().len();
+    }
+    assert!(seen < 100, "a live log breaks off, to be read on later");
+    assert_eq!(server.get(&format!("tasks/{id}")).await.status, 200, "small answers need no room");
+    drop(first);
+    assert_eq!(server.get(&path).await.body.len(), 200_000);
+    drop(second);
 }
