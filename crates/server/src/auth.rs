@@ -133,8 +133,18 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 /// this in front of it.
 pub async fn guard(app: &Arc<App>, access: Access, request: Request) -> Result<Request, ApiError> {
     let (mut parts, body) = request.into_parts();
+    if let Err(refusal) = admit(app, access, &mut parts).await {
+        body::linger(body);
+        return Err(refusal);
+    }
+    let has_unused_body = matches!(parts.method, Method::GET | Method::DELETE);
+    let request = Request::from_parts(parts, body);
+    if has_unused_body { body::drop_unused(app, request).await } else { Ok(request) }
+}
+
+async fn admit(app: &Arc<App>, access: Access, parts: &mut Parts) -> Result<(), ApiError> {
     // A path that is not UTF-8 names nothing.
-    let params = RawPathParams::from_request_parts(&mut parts, &()).await;
+    let params = RawPathParams::from_request_parts(parts, &()).await;
     let params = params.map_err(|_| ApiError::new(StatusCode::NOT_FOUND, "Not found"))?;
     let caller = match access {
         Access::Open => Principal::Anyone,
@@ -156,9 +166,7 @@ pub async fn guard(app: &Arc<App>, access: Access, request: Request) -> Result<R
         }
     }
     parts.extensions.insert(Caller(caller));
-    let has_unused_body = matches!(parts.method, Method::GET | Method::DELETE);
-    let request = Request::from_parts(parts, body);
-    if has_unused_body { body::drop_unused(app, request).await } else { Ok(request) }
+    Ok(())
 }
 
 fn root(caller: &Principal, scope: Scope) -> Result<(), ApiError> {

@@ -79,14 +79,14 @@ pub async fn read(app: &App, headers: &HeaderMap, mut body: Body, limit: usize) 
     let patience = Patience::new(http.idle_timeout, http.body_timeout);
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|n| n > limit as u64) {
-        linger(body).await;
+        linger(body);
         return Err(too_large(limit));
     }
     let Some(first) = patience.next(&mut body).await? else {
         return Ok(Raw { bytes: Bytes::new(), hold: Hold { _permit: None } });
     };
     if first.len() > limit {
-        linger(body).await;
+        linger(body);
         return Err(too_large(limit));
     }
     if body.is_end_stream() {
@@ -98,7 +98,7 @@ pub async fn read(app: &App, headers: &HeaderMap, mut body: Body, limit: usize) 
     let mut budget = grow(app, None, whole.len())?;
     while let Some(piece) = patience.next(&mut body).await? {
         if whole.len() + piece.len() > limit {
-            linger(body).await;
+            linger(body);
             return Err(too_large(limit));
         }
         whole.extend_from_slice(&piece);
@@ -132,18 +132,23 @@ fn grow(
     }))
 }
 
-/// Reads on for a moment and forgets it: a client that is still sending would otherwise see a broken connection
-/// instead of the answer.
-pub async fn linger(mut body: Body) {
-    const MOST: usize = 64 * 1024 * 1024;
-    let patience = Patience::new(Duration::from_secs(1), Duration::from_secs(5));
-    let mut seen = 0;
-    while let Ok(Some(piece)) = patience.next(&mut body).await {
-        seen += piece.len();
-        if seen > MOST {
-            return;
-        }
+/// Reads on for a while beside the answer, and forgets it: a client that sends everything before it reads would
+/// otherwise see a broken connection instead of the answer.
+pub fn linger(mut body: Body) {
+    const MOST: usize = 512 * 1024 * 1024;
+    if body.is_end_stream() {
+        return;
     }
+    let patience = Patience::new(Duration::from_secs(2), Duration::from_secs(30));
+    tokio::spawn(async move {
+        let mut seen = 0;
+        while let Ok(Some(piece)) = patience.next(&mut body).await {
+            seen += piece.len();
+            if seen > MOST {
+                return;
+            }
+        }
+    });
 }
 
 /// Reads and forgets a body that has no meaning, such as the `{}` that some clients send with GET and DELETE; so the

@@ -59,7 +59,7 @@ pub async fn receive(app: &App, request: Request) -> Result<Received, ApiError> 
     let patience = Patience::new(http.idle_timeout, http.upload_timeout);
     let mut parts = Multipart::new(body, &boundary, patience);
     let received = receive_parts(app, &mut parts).await;
-    body::linger(parts.into_body()).await;
+    body::linger(parts.into_body());
     received
 }
 

@@ -348,3 +348,24 @@ async fn a_client_by_tls_that_does_not_take_its_answer_is_cut_off() {
     }
     live.stop().await;
 }
+
+#[tokio::test]
+async fn whoever_sends_far_too_much_before_reading_still_reads_why_not() {
+    let live = Live::start(Config::default()).await;
+    let target = live.server.path("tasks");
+    let stranger = format!("POST {target} HTTP/1.1\r\nHost: x\r\n");
+    let size = 70 * 1024 * 1024;
+    for (head, status) in [(live.head("POST", &target), "413"), (stranger, "401")] {
+        let mut request =
+            format!("{head}Content-Type: application/json\r\nContent-Length: {size}\r\n\r\n").into_bytes();
+        request.resize(request.len() + size, b'x');
+        let mut stream = live.connect().await;
+        stream.write_all(&request).await.unwrap();
+        let answer = read_one(&mut stream).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains("\"msg\":"),
+            "{answer}"
+        );
+    }
+    live.stop().await;
+}
