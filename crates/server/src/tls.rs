@@ -98,15 +98,15 @@ impl Names {
         Ok(Self { dns, is_self_signed, certificate: certificate.clone() })
     }
 
-    /// How clients that check names have to call a server that listens on `ip`: by the address itself if the
-    /// certificate is for it, else by its first name that is one. `None` if it has no name that can be called.
+    /// How clients that check names have to call a server that listens on `ip`: by a name that leads there, else by
+    /// the address itself if the certificate is for it, else by any name. `None` if it has no name that can be called.
+    ///
+    /// A name comes first because tasks in a network of their own can be led to a name, and not to an address.
     pub fn host(&self, ip: IpAddr) -> Option<String> {
-        if self.is_for(ip) {
-            return Some(ip.to_string());
-        }
-        let is_local = |name: &&String| ip.is_loopback() && *name == "localhost";
-        let is_name = |name: &&String| !name.contains('*');
-        self.dns.iter().find(is_local).or_else(|| self.dns.iter().find(is_name)).cloned()
+        let any = || self.dns.iter().find(|name| !name.contains('*')).cloned();
+        let local = || self.dns.iter().find(|name| *name == "localhost").cloned();
+        let leads_there = if ip.is_loopback() { local() } else { any() };
+        leads_there.or_else(|| self.is_for(ip).then(|| ip.to_string())).or_else(any)
     }
 
     fn is_for(&self, ip: IpAddr) -> bool {
@@ -277,7 +277,9 @@ mod tests {
         };
         assert_eq!(host(&["a.example", "127.0.0.1"], "127.0.0.1").as_deref(), Some("127.0.0.1"));
         assert_eq!(host(&["a.example", "localhost"], "127.0.0.1").as_deref(), Some("localhost"));
-        assert_eq!(host(&["*.example", "a.example"], "10.0.0.1").as_deref(), Some("a.example"));
+        assert_eq!(host(&["127.0.0.1", "localhost"], "127.0.0.1").as_deref(), Some("localhost"));
+        assert_eq!(host(&["10.0.0.1", "*.example", "a.example"], "10.0.0.1").as_deref(), Some("a.example"));
+        assert_eq!(host(&["10.0.0.1"], "10.0.0.1").as_deref(), Some("10.0.0.1"));
         assert_eq!(host(&["*.example"], "10.0.0.1"), None);
         let (cert, key) = pair(&["localhost"]);
         assert!(Files::new(&cert, &key).open().unwrap().names().is_self_signed);
