@@ -19,8 +19,8 @@ pub(super) struct Lane {
     pub(super) cluster: Arc<str>,
 }
 
-/// Every package, also deleted ones, and every lane. Both are numbered from 0 without gaps; the numbers are their rows'
-/// keys.
+/// Every package, also deleted ones, and every lane that has tasks. Both are numbered from 0; the numbers are their rows'
+/// keys. Clients name clusters, so lanes that no task is in any more are dropped, and their numbers used again.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Catalog {
     packages: Vec<Arc<Code>>,
@@ -28,6 +28,17 @@ pub(super) struct Catalog {
     names: HashMap<ProjectId, HashMap<String, usize>>,
     lanes: Vec<Lane>,
     lanes_of: Vec<Vec<usize>>,
+    /// Numbers of lanes that were dropped, to be used again.
+    vacant: Vec<usize>,
+    /// The same, dropped lately: somebody may still be reading what was in them.
+    resting: Vec<usize>,
+}
+
+impl Lane {
+    /// Whether it is a number only: no cluster has an empty name.
+    pub(super) fn is_vacant(&self) -> bool {
+        self.cluster.is_empty()
+    }
 }
 
 impl Catalog {
@@ -39,10 +50,14 @@ impl Catalog {
             let (number, code) = package?;
             catalog.put(number, code);
         }
-        let mut lanes = conn.prepare("SELECT code, cluster FROM lane ORDER BY id")?;
-        let lanes = lanes.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
+        let mut lanes = conn.prepare("SELECT id, code, cluster FROM lane ORDER BY id")?;
+        let lanes = lanes.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)))?;
         for lane in lanes {
-            let (package, cluster) = lane?;
+            let (number, package, cluster) = lane?;
+            while catalog.lanes.len() < number {
+                let gap = catalog.add_lane(package, "");
+                catalog.drop_lane(gap);
+            }
             catalog.add_lane(package, &cluster);
         }
         Ok(catalog)
@@ -66,11 +81,33 @@ impl Catalog {
         }
     }
 
+    /// The number that the next lane gets.
+    pub(super) fn next_lane(&self) -> usize {
+        self.vacant.last().copied().unwrap_or(self.lanes.len())
+    }
+
+    /// Forgets a lane that no task is in.
+    pub(super) fn drop_lane(&mut self, number: usize) {
+        let lane = &mut self.lanes[number];
+        lane.cluster = "".into();
+        self.lanes_of[lane.package].retain(|&other| other != number);
+        self.resting.push(number);
+    }
+
+    /// What was dropped before now was so long ago that nobody is reading it any more.
+    pub(super) fn end_rest(&mut self) {
+        self.vacant.append(&mut self.resting);
+    }
+
     /// Adds a lane and returns its number.
     pub(super) fn add_lane(&mut self, package: usize, cluster: &str) -> usize {
         let code = &self.packages[package];
-        let number = self.lanes.len();
-        self.lanes.push(Lane { package, code: code.id, project: code.project, cluster: cluster.into() });
+        let lane = Lane { package, code: code.id, project: code.project, cluster: cluster.into() };
+        let number = self.next_lane();
+        match self.vacant.pop() {
+            Some(number) => self.lanes[number] = lane,
+            None => self.lanes.push(lane),
+        }
         self.lanes_of[package].push(number);
         number
     }

@@ -79,7 +79,10 @@ impl State {
             windows.set_package(number, code.is_paused, code.max_concurrency);
         }
         for (number, lane) in catalog.lanes().iter().enumerate() {
-            windows.add_lane(lane.package, &lane.cluster, counters.get(number, Status::Queued) == 0);
+            windows.put_lane(number, lane.package, &lane.cluster, counters.get(number, Status::Queued) == 0);
+            if lane.is_vacant() {
+                windows.drop_lane(number);
+            }
         }
         let mut running = HashMap::new();
         let mut rows = conn.prepare(include_str!("sql/running.sql"))?;

@@ -74,14 +74,32 @@ impl Windows {
         self.arrange(package);
     }
 
-    /// Adds the next lane. `is_empty`: nothing is ready in it; otherwise it is filled when it is first looked at.
-    pub fn add_lane(&mut self, package: usize, cluster: &Arc<str>, is_empty: bool) {
-        let lane = self.lanes.len();
+    /// Adds the next lane, or one in the place of one that was dropped. `is_empty`: nothing is ready in it; otherwise
+    /// it is filled when it is first looked at.
+    pub fn put_lane(&mut self, lane: usize, package: usize, cluster: &Arc<str>, is_empty: bool) {
         let horizon = (!is_empty).then_some(Key { prank: 0, seq: i64::MIN });
         let cluster = cluster.clone();
-        self.lanes.push(Lane { package, cluster, keys: BTreeSet::new(), horizon, head: None });
+        let window = Lane { package, cluster, keys: BTreeSet::new(), horizon, head: None };
+        if lane < self.lanes.len() {
+            self.lanes[lane] = window;
+        } else {
+            self.lanes.push(window);
+        }
         self.packages[package].lanes.push(lane);
         self.refresh(lane);
+    }
+
+    /// Forgets a lane that no task is in; its number is left for another.
+    pub fn drop_lane(&mut self, lane: usize) {
+        let window = &mut self.lanes[lane];
+        window.keys.clear();
+        window.horizon = None;
+        self.refresh(lane);
+        let window = &self.lanes[lane];
+        self.packages[window.package].lanes.retain(|&other| other != lane);
+        if self.clusters.get(&window.cluster).is_some_and(BTreeSet::is_empty) {
+            self.clusters.remove(&window.cluster);
+        }
     }
 
     /// A task became ready.
@@ -200,7 +218,7 @@ mod tests {
         let cluster: Arc<str> = "default".into();
         for package in 0..2 {
             windows.set_package(package, false, None);
-            windows.add_lane(package, &cluster, true);
+            windows.put_lane(package, package, &cluster, true);
         }
         windows
     }
@@ -219,6 +237,19 @@ mod tests {
         .collect();
         assert_eq!(order, [9, 1, 2, 3]);
         assert_eq!(windows.next("other"), Next::Nothing);
+    }
+
+    #[test]
+    fn the_number_of_a_dropped_lane_is_used_again() {
+        let mut windows = two_lanes();
+        windows.push(0, key(2, 1));
+        assert_eq!(windows.next("default"), Next::Take(0, key(2, 1)));
+        windows.drop_lane(0);
+        windows.drop_lane(1);
+        assert!(windows.clusters.is_empty());
+        windows.put_lane(0, 1, &"gpu".into(), true);
+        windows.push(0, key(2, 2));
+        assert_eq!((windows.next("default"), windows.next("gpu")), (Next::Nothing, Next::Take(0, key(2, 2))));
     }
 
     #[test]

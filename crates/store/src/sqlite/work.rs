@@ -201,12 +201,12 @@ impl<'a> Work<'a> {
         if let Some(lane) = self.state.view.catalog.lane_for(package, cluster) {
             return Ok(lane);
         }
-        let number = self.state.view.catalog.lanes().len();
+        let number = self.state.view.catalog.next_lane();
         self.write("INSERT INTO lane(id, code, cluster) VALUES (?1, ?2, ?3)")?
             .execute(params![number, package, cluster])?;
         let lane = self.state.view.catalog.add_lane(package, cluster);
         let cluster = self.state.view.catalog.lanes()[lane].cluster.clone();
-        self.state.windows.add_lane(package, &cluster, true);
+        self.state.windows.put_lane(lane, package, &cluster, true);
         self.effects.view_changed = true;
         Ok(lane)
     }

@@ -7,6 +7,7 @@ mod damage;
 mod disk_full;
 mod group;
 mod kill;
+mod lanes;
 mod lock;
 mod signals;
 mod world;

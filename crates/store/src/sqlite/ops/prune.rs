@@ -49,8 +49,25 @@ impl Operation for PruneOne {
             work.write("DELETE FROM session WHERE seq = ?1")?.execute([id.seq().0])?;
             work.state.sessions.remove(&id);
         }
+        drop_empty_lanes(work)?;
         Ok(None)
     }
+}
+
+/// Drops lanes that no task is in. Their counters stay, as they are: all of them are zero.
+fn drop_empty_lanes(work: &mut Work<'_>) -> rusqlite::Result<()> {
+    work.state.view.catalog.end_rest();
+    let lanes = work.state.view.catalog.lanes().iter().enumerate();
+    let empty = lanes.filter(|(number, lane)| {
+        !lane.is_vacant() && work.state.counters.of_lane(*number).iter().all(|&count| count == 0)
+    });
+    for lane in empty.map(|(number, _)| number).collect::<Vec<_>>() {
+        work.write("DELETE FROM lane WHERE id = ?1")?.execute([lane])?;
+        work.state.view.catalog.drop_lane(lane);
+        work.state.windows.drop_lane(lane);
+        work.view_changed();
+    }
+    Ok(())
 }
 
 /// Drops sums of before `oldest`, package by package: what goes is at the beginning of each.
