@@ -76,7 +76,8 @@ fn events(app: Arc<App>, watched: Watched) -> Response {
 
 /// Tells of changes until nobody listens any more or the server stops.
 async fn watch(app: Arc<App>, watched: Watched, events: mpsc::Sender<&'static str>) {
-    let mut event = ": watching\n\n";
+    // What changed between the rendering of the page and now was told to nobody: the first word is "look", too.
+    let mut event = CHANGED;
     loop {
         // Registered before the page is told to look: what changes while it looks is told after the pause.
         let changed = watched.changed(&app);
