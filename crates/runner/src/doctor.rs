@@ -8,6 +8,7 @@ use windlass_model::isolation::Level;
 use crate::config::{Limits, SpawnerCommand};
 use crate::host::{Host, Parts};
 use crate::programs::{INTERPRETERS, find, host_path};
+use crate::sandbox::network::obstacles;
 use crate::sandbox::{Policy, SandboxConfig};
 
 /// One property of the host.
@@ -38,9 +39,11 @@ pub enum State {
 const LITTLE_SPACE: u64 = 1 << 30;
 
 /// Looks at the host of a runner that works in `work_dir` and isolates its tasks by `sandbox`, and runs a task there that
-/// tries what tasks must not be able to do. Leaves nothing behind.
+/// tries what tasks must not be able to do. Leaves nothing behind, except for a switch of the host: where tasks are to have
+/// networks of their own, it forwards packets, as with a runner.
 pub async fn doctor(work_dir: &Path, sandbox: &SandboxConfig, spawner: SpawnerCommand) -> Vec<Check> {
     let mut checks = isolation(sandbox, spawner).await;
+    checks.extend(firewall());
     checks.extend([cgroups(), user_namespaces(), strays(), space(work_dir)]);
     checks.extend(INTERPRETERS.into_iter().chain(["go"]).map(interpreter));
     checks
@@ -99,6 +102,18 @@ async fn look(sandbox: &SandboxConfig, spawner: SpawnerCommand) -> std::io::Resu
     let mut host = Host::from_parts(parts)?;
     host.prepare().await?;
     Ok(host)
+}
+
+/// What keeps packets of tasks from leaving the host; nothing where only root can tell.
+fn firewall() -> Vec<Check> {
+    let Ok(obstacles) = obstacles() else { return Vec::new() };
+    if obstacles.is_empty() {
+        return vec![check("firewall", State::Good, "lets tasks reach the internet", None)];
+    }
+    let told = obstacles
+        .iter()
+        .map(|obstacle| check("firewall", State::Lacking, obstacle.to_string(), Some(&obstacle.remedy())));
+    told.collect()
 }
 
 fn interpreter(name: &str) -> Check {

@@ -4,6 +4,7 @@ use std::io::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
 use tracing::{error, warn};
 use windlass_model::exit::Exit;
 use windlass_model::isolation::{Isolation, Level};
@@ -57,6 +58,8 @@ pub(crate) struct Host {
     api: ApiAddress,
     /// Where tasks in their slot's own network reach the API, if there are such networks.
     api_inside: Option<ApiAddress>,
+    /// Serves the API and a resolver in those networks, for as long as this lives.
+    serving: JoinSet<()>,
 }
 
 /// What a [`Host`] is made from.
@@ -143,6 +146,7 @@ impl Host {
                 .collect(),
             api,
             api_inside: None,
+            serving: JoinSet::new(),
         })
     }
 
@@ -167,6 +171,7 @@ impl Host {
                 self.isolation.missing.insert(0, format!("sandbox: {why}"));
                 self.checks = vec![probe::no_sandbox(&why.to_string())];
                 self.in_sandbox = false;
+                (self.api_inside, self.serving) = (None, JoinSet::new());
                 self.spawner.leave_sandbox();
                 self.programs = Programs::of_host(&self.attempts.with_file_name("shims"), &host_path())?;
                 Ok(())
@@ -205,9 +210,15 @@ impl Host {
         if !self.in_sandbox || !nix::unistd::geteuid().is_root() {
             return Ok(());
         }
-        let (networks, services) = Network::open(&self.network, self.slots, &self.api)
-            .map_err(|error| std::io::Error::other(error.to_string()))?;
-        tokio::spawn(async move {
+        let (networks, services) = match Network::open(&self.network, self.slots, &self.api) {
+            Ok(made) => made,
+            Err(error) if self.policy == Policy::Require => return Err(Error::other(error)),
+            Err(error) => {
+                warn!("tasks have the host's network: {error}");
+                return Ok(());
+            }
+        };
+        self.serving.spawn(async move {
             if let Err(error) = services.run(Resolvers::of_host()).await {
                 error!("tasks reach neither the API nor a resolver: {error}");
             }
@@ -242,6 +253,18 @@ impl Host {
         } else {
             Ground::folder(self.spares.clone(), dir, package, plan).await
         }
+    }
+
+    /// Whether a task may have the network that its package asks for; if not, why, for the package's owner.
+    pub(crate) fn admits(&self, network: TaskNetwork) -> Result<(), String> {
+        if network == TaskNetwork::Host && self.api_inside.is_some() && !self.network.host {
+            return Err(
+                "the package asks for the host's network, which this runner does not give: its setting \
+                        network.host is false"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 
     /// What a plan for an attempt in `task_dir` needs to know.

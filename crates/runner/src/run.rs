@@ -119,6 +119,7 @@ async fn attempt(
     let host = &bench.host;
     let package = package(bench, job, commands).await?;
 
+    host.admits(job.revision.network).map_err(Stop::NotStarted)?;
     let path = host.attempt_dir(&job.task.fence.0.to_string());
     let place = path.to_string_lossy();
     let mut plan =

@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::Args;
 use windlass_model::package::MAX_ENTRIES;
 use windlass_model::wire::Limits;
+use windlass_runner::sandbox::network;
 use windlass_runner::{Policy, SandboxConfig};
 
 use layers::{BadSetting, Layers};
@@ -280,7 +281,16 @@ impl Settings {
                         Ok(uid) if uid > 0 => Ok(uid),
                         _ => Err(format!("{text:?} is not the number of a user other than root")),
                     })?,
-                    ..SandboxConfig::default()
+                    network: network::Settings {
+                        range: layers.read("network.range", str::parse)?,
+                        deny: layers.read("network.deny", |_| ranges(&list("network.deny")))?,
+                        allow: layers.read("network.allow", |_| ranges(&list("network.allow")))?,
+                        host: layers.read("network.host", |text| match text {
+                            "true" => Ok(true),
+                            "false" => Ok(false),
+                            other => Err(format!("{other:?} is neither true nor false")),
+                        })?,
+                    },
                 },
             },
             data,
@@ -291,6 +301,10 @@ impl Settings {
 /// The path that is set; none for an empty one.
 fn path(layers: &Layers, key: &str) -> Option<PathBuf> {
     Some(PathBuf::from(layers.text(key).0)).filter(|path| !path.as_os_str().is_empty())
+}
+
+fn ranges<T: std::str::FromStr>(texts: &[String]) -> Result<Vec<T>, T::Err> {
+    texts.iter().map(|text| text.parse()).collect()
 }
 
 fn tls(layers: &Layers) -> Result<Option<TlsSettings>, BadSetting> {
@@ -358,6 +372,7 @@ mod tests {
         assert_eq!(settings.limits, Limits::default());
         assert_eq!(settings.runner.work, PathBuf::from("./windlass-data/runner"));
         assert!(settings.runner.slots >= 1);
+        assert_eq!(settings.runner.sandbox, SandboxConfig::default());
     }
 
     #[test]

@@ -26,6 +26,7 @@ use super::slot::Slot;
 use super::sys::fork::{self, Told};
 use super::sys::{self, Launch, Stack};
 use crate::plan::RESULT_FILE;
+use crate::sandbox::network;
 use crate::sandbox::root::{CODE, HOST_HOSTS, HOST_RESOLV, TASK};
 
 /// Files that are there before the task is: folders, payload, configuration.
@@ -75,6 +76,9 @@ fn prepare(slot: &Slot, launch: &Launch<'_>, inside: &Inside<'_>) -> Result<(), 
         if let Some(network) = network {
             setns(network, CloneFlags::CLONE_NEWNET).map_err(at(Step::Prepare))?;
         }
+    } else if let Network::None = inside.network {
+        // Its own, for want of one that is there already.
+        network::enter_empty().map_err(errno).map_err(at(Step::Prepare))?;
     }
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(at(Step::Prepare))?;
     let most = inside.limits.open_files.into();

@@ -7,6 +7,7 @@ mod confined;
 mod contract;
 mod endings;
 mod local;
+mod network;
 mod output;
 mod packages;
 mod server;

@@ -53,10 +53,17 @@ impl Block {
             }
             let number = u16::try_from(number).expect("there are few blocks");
             if let Some(lock) = lock(number)? {
+                // Its last holder may have been killed just now.
+                clear(number)?;
                 return Ok(Self { number, first, _lock: lock });
             }
         }
         Err(io::Error::other(format!("every block of the range of slots, {range}, is in use on this host")))
+    }
+
+    /// Removes its links and rules.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        clear(self.number)
     }
 
     /// The name of what belongs to this block: `windlass3`.
@@ -106,30 +113,32 @@ fn lock(number: u16) -> io::Result<Option<UnixDatagram>> {
     }
 }
 
-/// Removes what runners left that were killed: links first, so that no moment is without rules.
-///
-/// Those that are alive hold their blocks and are left alone.
+/// Removes what runners left that were killed. Those that are alive hold their blocks and are left alone.
 pub(super) fn sweep() -> io::Result<()> {
-    let links = Links::open()?;
-    let left: Vec<_> =
-        links.all()?.into_iter().filter_map(|link| Some((link.index, number_of(&link.name)?))).collect();
-    let tables: Vec<_> = filter::tables()?.iter().filter_map(|table| number_of_table(table)).collect();
-    let numbers: BTreeSet<u16> =
-        left.iter().map(|(_, number)| *number).chain(tables.iter().copied()).collect();
-    for number in numbers {
-        let Some(_lock) = lock(number)? else { continue };
-        for (index, _) in left.iter().filter(|(_, of)| *of == number) {
-            gone(links.remove(*index))?;
-        }
-        if tables.contains(&number) {
-            gone(filter::remove(&name(number)))?;
+    let links = Links::open()?.all()?;
+    let of_links = links.iter().filter_map(|link| number_of(&link.name));
+    let tables = filter::tables()?;
+    let left: BTreeSet<u16> =
+        of_links.chain(tables.iter().filter_map(|table| number_of_table(table))).collect();
+    for number in left {
+        if let Some(_lock) = lock(number)? {
+            clear(number)?;
         }
     }
     Ok(())
 }
 
+/// Removes the links and rules of a block, which the caller holds: links first, so that no moment is without rules.
+fn clear(number: u16) -> io::Result<()> {
+    let links = Links::open()?;
+    for link in links.all()?.iter().filter(|link| number_of(&link.name) == Some(number)) {
+        gone(links.remove(link.index))?;
+    }
+    gone(filter::remove(&name(number)))
+}
+
 /// That something is not there any more is as good as removing it.
-pub(super) fn gone(removed: io::Result<()>) -> io::Result<()> {
+fn gone(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT)) => Ok(()),
         other => other,

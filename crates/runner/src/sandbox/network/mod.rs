@@ -45,10 +45,10 @@ use tracing::{info, warn};
 use crate::plan::ApiAddress;
 use block::{Block, OURS};
 use inside::Doors;
-use link::Links;
 
 pub use firewall::{Obstacle, obstacles};
 pub use inside::{api_inside, hosts, resolv_conf};
+pub use namespace::enter_empty;
 pub use prefix::{Allowed, Prefix};
 pub use resolvers::Resolvers;
 pub use settings::Settings;
@@ -122,16 +122,6 @@ impl Network {
     pub fn has_v6(&self) -> bool {
         self.has_v6
     }
-
-    /// Links first, so that no moment is without rules.
-    fn close(&mut self) -> io::Result<()> {
-        let links = Links::open()?;
-        let prefix = self.block.link_prefix();
-        for link in links.all()?.iter().filter(|link| link.name.starts_with(&prefix)) {
-            block::gone(links.remove(link.index))?;
-        }
-        block::gone(filter::remove(&self.block.name()))
-    }
 }
 
 /// What answers behind the doors of the slots.
@@ -166,7 +156,7 @@ async fn connect(api: Arc<(String, u16)>) -> io::Result<TcpStream> {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        if let Err(error) = self.close() {
+        if let Err(error) = self.block.clear() {
             warn!(%error, "cannot remove the networks of the slots; the next start will try again");
         }
     }

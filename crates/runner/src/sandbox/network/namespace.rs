@@ -17,9 +17,7 @@ impl Namespace {
     /// A new one with nothing but its loopback, which is up.
     pub(super) fn create() -> io::Result<Self> {
         in_thread(|| {
-            unshare(CloneFlags::CLONE_NEWNET)?;
-            let links = Links::open()?;
-            links.up(links.index("lo")?)?;
+            enter_empty()?;
             Self::current()
         })
     }
@@ -42,6 +40,13 @@ impl AsFd for Namespace {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Leaves this thread's namespace for a new one with nothing but its loopback, which is up.
+pub fn enter_empty() -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    let links = Links::open()?;
+    links.up(links.index("lo")?)
 }
 
 /// A thread that changes its namespace must not be used for anything else.

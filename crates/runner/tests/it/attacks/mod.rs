@@ -42,7 +42,7 @@ async fn target_with(level: Level, change: impl FnOnce(&mut RunnerConfig)) -> Op
 }
 
 /// Says past the capture of output, which is shown for failures only, that nothing was tested.
-fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     let is_required = std::env::var_os("WINDLASS_TEST_REQUIRE_SANDBOX").is_some_and(|value| value != "0");
     assert!(!is_required, "{name} cannot be tested here: {why}");

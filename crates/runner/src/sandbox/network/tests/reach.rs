@@ -9,10 +9,10 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::raw::{ipv4, ping, send_udp};
 use super::world::*;
-use crate::sandbox::network::Settings;
 use crate::sandbox::network::link::Links;
 use crate::sandbox::network::namespace::Namespace;
 use crate::sandbox::network::rules::CONNECTIONS;
+use crate::sandbox::network::{Settings, forwarding};
 
 #[test]
 fn a_task_reaches_the_internet_and_is_seen_as_the_host() {
@@ -103,15 +103,24 @@ fn an_exception_opens_a_range_and_a_port_of_the_host() {
             ..Settings::default()
         };
         let host = HOST.map(|address| SocketAddr::new(ip(address), PORT).to_string());
-        let settings =
-            allow(&["10.1.0.0/16", "192.168.7.7:1", "fd12::7", "203.0.113.0/24", "169.254.169.254"]);
-        let network = open(&settings, 1);
+        let settings = allow(&[
+            "10.1.0.0/16",
+            "192.168.7.7:1",
+            "fd12::7",
+            "203.0.113.0/24",
+            "169.254.169.254",
+            "198.18.0.0/15",
+        ]);
+        let network = open(&settings, 2);
+        let other = network.block.slot(1).0.to_string();
+        inside(network.slot(1).unwrap().egress(), || serve(&[]));
         inside(network.slot(0).unwrap().egress(), || {
             assert_eq!(tcp(PRIVATE[0]).unwrap(), HOST[0]);
             assert_eq!(tcp(PRIVATE[4]).unwrap(), HOST[1]);
             refused("another private range", || tcp(PRIVATE[1]));
             refused("another port", || tcp(PRIVATE[2]));
             refused("the host, without a port", || tcp(HOST[0]));
+            refused("another slot, whatever is allowed", || tcp(&other));
             refused("the machine's credentials, whatever is allowed", || tcp(METADATA[0]));
         });
         drop(network);
@@ -144,11 +153,28 @@ fn a_packet_with_a_false_source_goes_nowhere() {
 }
 
 #[test]
-fn nobody_opens_a_connection_to_a_slot_or_through_the_host() {
+fn nobody_opens_a_connection_to_a_slot() {
     on_a_host(|world| {
+        // Of a host that forwards for its own reasons.
+        forwarding::write("ipv4/ip_forward", "1").unwrap();
         let network = open(&Settings::default(), 1);
         let slot = network.block.slot(0).0.to_string();
         inside(network.slot(0).unwrap().egress(), || serve(&[&slot]));
+        world.lead_to_the_host(&["198.18.0.0/15"]);
+        inside(world.internet.as_fd(), || unheard(&slot));
+    });
+}
+
+fn unheard(address: &str) {
+    let to = SocketAddr::new(ip(address), PORT);
+    let error = TcpStream::connect_timeout(&to, Duration::from_millis(200)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+}
+
+#[test]
+fn a_host_that_forwards_for_us_does_not_for_its_neighbours() {
+    on_a_host(|world| {
+        let _network = open(&Settings::default(), 1);
         // Another network behind the host, made after forwarding was switched on.
         let behind = Namespace::create().unwrap();
         let links = Links::open().unwrap();
@@ -162,23 +188,8 @@ fn nobody_opens_a_connection_to_a_slot_or_through_the_host() {
             })
             .unwrap();
         assert_eq!(tcp("10.77.0.2").unwrap(), "10.77.0.1");
-        let unheard = |address: &str| {
-            let to = SocketAddr::new(ip(address), PORT);
-            TcpStream::connect_timeout(&to, Duration::from_millis(200)).unwrap_err().kind()
-        };
-        world
-            .internet
-            .within(|| {
-                let links = Links::open()?;
-                let index = links.index("down0")?;
-                for range in ["198.18.0.0/15", "10.77.0.0/24"] {
-                    links.add_route(range.parse().unwrap(), index, Some(ip(HOST[0])))?;
-                }
-                assert_eq!(unheard(&slot), ErrorKind::TimedOut);
-                assert_eq!(unheard("10.77.0.2"), ErrorKind::TimedOut);
-                Ok(())
-            })
-            .unwrap();
+        world.lead_to_the_host(&["10.77.0.0/24"]);
+        inside(world.internet.as_fd(), || unheard("10.77.0.2"));
     });
 }
 

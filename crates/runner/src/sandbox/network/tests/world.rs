@@ -28,7 +28,8 @@ pub(super) fn on_a_host(test: impl FnOnce(&World) + Send) {
     thread::scope(|scope| {
         scope.spawn(|| {
             if let Err(why) = unshare(CloneFlags::CLONE_NEWNET) {
-                let required = std::env::var_os("WINDLASS_TEST_REQUIRE_SANDBOX").is_some_and(|v| v == "1");
+                let required =
+                    std::env::var_os("WINDLASS_TEST_REQUIRE_SANDBOX").is_some_and(|value| value != "0");
                 assert!(!required, "cannot make a network namespace: {why}");
                 eprintln!("\n*** SKIPPED: no network namespace can be made here: {why} ***\n");
                 return;
@@ -67,6 +68,18 @@ impl World {
             .unwrap();
         serve(&HOST);
         Self { internet }
+    }
+
+    /// Sends what goes to these ranges from the internet to the host.
+    pub(super) fn lead_to_the_host(&self, ranges: &[&str]) {
+        let lead = || {
+            let links = Links::open()?;
+            let index = links.index("down0")?;
+            ranges
+                .iter()
+                .try_for_each(|range| links.add_route(range.parse().unwrap(), index, Some(ip(HOST[0]))))
+        };
+        self.internet.within(lead).unwrap();
     }
 
     pub(super) fn forward_v6(&self) {
