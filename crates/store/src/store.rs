@@ -76,8 +76,8 @@ pub trait Store: Send + Sync + 'static {
     /// The package, also a deleted one.
     async fn code(&self, id: CodeId) -> Result<Option<Code>>;
 
-    /// The package with this name that is not deleted.
-    async fn code_named(&self, project: ProjectId, name: &str) -> Result<Option<Code>>;
+    /// The package with this name that is not deleted. Shared, as every request that queues asks for it.
+    async fn code_named(&self, project: ProjectId, name: &str) -> Result<Option<Arc<Code>>>;
 
     /// Packages of the project that are not deleted, newest change first.
     async fn codes(&self, project: ProjectId, page: Page) -> Result<Vec<Code>>;

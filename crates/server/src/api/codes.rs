@@ -30,7 +30,7 @@ pub async fn upload(State(app): State<Arc<App>>, InProject(project): InProject, 
     let received = upload::receive(&app, request).await?;
     let order = received.request.validate(&app.config.limits)?;
     let previous = app.store.code_named(project, &order.name).await?;
-    check_kept(&order, previous.as_ref())?;
+    check_kept(&order, previous.as_deref())?;
     let launch = order.launch.as_ref().or(previous.as_ref().map(|p| &p.latest.launch));
     check_launch(launch, received.zip.is_some())?;
     let package = match received.zip {

@@ -90,7 +90,7 @@ impl App {
         project: ProjectId,
         name: &str,
         field: &str,
-    ) -> Result<Code, ApiError> {
+    ) -> Result<Arc<Code>, ApiError> {
         let code = self.store.code_named(project, name).await?;
         code.ok_or_else(|| {
             let msg = format!("{field}: there is no code package named {name:?} in this project");

@@ -1,5 +1,6 @@
 //! From checked orders to queued tasks: the path that every new task takes, whoever asks for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -31,7 +32,7 @@ impl App {
         let now = self.now();
         let is_array = orders.len() > 1;
         // An array rarely names more than one or two packages.
-        let mut codes: Vec<Code> = Vec::with_capacity(1);
+        let mut codes: Vec<Arc<Code>> = Vec::with_capacity(1);
         let mut tasks = Vec::with_capacity(orders.len());
         for (n, order) in orders.into_iter().enumerate() {
             let at = match codes.iter().rposition(|c| c.name == order.code_name) {

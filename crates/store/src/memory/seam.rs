@@ -84,8 +84,8 @@ impl Store for Memory {
         Ok(self.state.lock().code(id))
     }
 
-    async fn code_named(&self, project: ProjectId, name: &str) -> Result<Option<Code>> {
-        Ok(self.state.lock().code_named(project, name))
+    async fn code_named(&self, project: ProjectId, name: &str) -> Result<Option<Arc<Code>>> {
+        Ok(self.state.lock().code_named(project, name).map(Arc::new))
     }
 
     async fn codes(&self, project: ProjectId, page: Page) -> Result<Vec<Code>> {

@@ -224,10 +224,10 @@ impl Store for Sqlite {
         Ok(self.shared.view().catalog.code(id).map(|code| (**code).clone()))
     }
 
-    async fn code_named(&self, project: ProjectId, name: &str) -> Result<Option<Code>> {
+    async fn code_named(&self, project: ProjectId, name: &str) -> Result<Option<Arc<Code>>> {
         let view = self.shared.view();
         let named = view.catalog.named(project, name);
-        Ok(named.map(|number| (*view.catalog.packages()[number]).clone()))
+        Ok(named.map(|number| view.catalog.packages()[number].clone()))
     }
 
     async fn codes(&self, project: ProjectId, page: Page) -> Result<Vec<Code>> {
