@@ -61,7 +61,7 @@ impl Default for Config {
 pub struct PackageLimits {
     /// Of the zip.
     pub zip_bytes: u64,
-    /// Of everything in it, as it says of itself; runners count again when they unpack it.
+    /// Of everything in it; runners count again when they unpack it.
     pub unpacked_bytes: u64,
     /// Files and folders in it; runners take [`package::MAX_ENTRIES`] whatever this says.
     pub entries: usize,

@@ -12,6 +12,7 @@ use http::{StatusCode, header};
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::Semaphore;
 use windlass_model::code::BlobRef;
 use windlass_model::wire::codes::UploadRequest;
 use windlass_store::blob::Area;
@@ -21,6 +22,9 @@ use self::multipart::Multipart;
 use crate::app::App;
 use crate::body::{self, Patience};
 use crate::error::ApiError;
+
+/// Zips that are checked at once: it is work for a processor, and others have work, too.
+static CHECKS: Semaphore = Semaphore::const_new(2);
 
 /// Largest `data` part.
 const DATA_BYTES: usize = 2 * 1024 * 1024;
@@ -134,6 +138,8 @@ impl Zip {
     pub async fn keep(self, app: &App, file_name: &str) -> Result<(BlobRef, String), ApiError> {
         let Zip { mut file, blob, md5 } = self;
         let (limits, file_name, size) = (app.config.packages, file_name.to_owned(), blob.size_bytes);
+        // Never closed, so it is never refused.
+        let _turn = CHECKS.acquire().await;
         let checked = tokio::task::spawn_blocking(move || {
             file.seek(SeekFrom::Start(0)).map_err(|e| package::Refused::unreadable(&e))?;
             package::check(&file, size, &limits, &file_name)?;

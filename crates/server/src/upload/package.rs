@@ -1,6 +1,7 @@
 //! What is checked of a zip before it is taken: that it can be unpacked, and that unpacking it is safe.
 //!
-//! Only what the zip says of itself is looked at; nothing is decompressed. Runners check again while they unpack.
+//! First what the zip says of itself, then whether that is so, by decompressing it into nothing: what it says may be a
+//! lie, and its owner should hear of it now, not from the first task. Runners check again while they unpack.
 
 use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
@@ -98,6 +99,30 @@ pub fn check(file: &File, size: u64, limits: &PackageLimits, file_name: &str) ->
     if !is_found {
         let why = format!("there is no file {file_name:?} in the zip");
         return Err(Refused { field: "file_name", why, is_too_large: false });
+    }
+    decompress(&mut archive)
+}
+
+/// Whether every entry is what it is said to be: its length, and its checksum. The reader stops at the length, so no
+/// more is decompressed than was said in all.
+fn decompress(archive: &mut ZipArchive<BufReader<&File>>) -> Result<(), Refused> {
+    let mut buffer = vec![0; 64 * 1024];
+    for n in 0..archive.len() {
+        let mut entry = archive.by_index(n).map_err(|e| damaged(n, &e))?;
+        let mut left = entry.size();
+        loop {
+            let why = match entry.read(&mut buffer) {
+                Ok(0) if left == 0 => break,
+                Ok(read) if read > 0 && read as u64 <= left => {
+                    left -= read as u64;
+                    continue;
+                }
+                Ok(_) => format!("it has not the {} bytes that it says", entry.size()),
+                Err(error) => error.to_string(),
+            };
+            let name = String::from_utf8_lossy(entry.name_raw());
+            return Err(Refused::because(format!("entry {name:?} is damaged: {why}")));
+        }
     }
     Ok(())
 }

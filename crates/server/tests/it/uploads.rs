@@ -276,6 +276,25 @@ async fn zips_that_would_do_harm_are_refused_with_the_entry_and_the_limit() {
         z.start_file("zeros", plain).unwrap();
         z.write_all(&vec![0; 10_001]).unwrap();
     });
+    // They say of themselves, in both places, that they are shorter or longer than they are.
+    let liar = |said: u32| {
+        let mut bytes = zip(|z| {
+            z.start_file("zeros", plain).unwrap();
+            z.write_all(&vec![0; 9_001]).unwrap();
+        });
+        for (header, at) in [(b"PK\x03\x04", 22), (b"PK\x01\x02", 24)] {
+            let at = memchr(&bytes, header) + at;
+            assert_eq!(bytes[at..at + 4], 9_001u32.to_le_bytes());
+            bytes[at..at + 4].copy_from_slice(&said.to_le_bytes());
+        }
+        bytes
+    };
+    let broken = {
+        let mut bytes = zip_of(&["a"]);
+        let at = memchr(&bytes, b"PK\x01\x02") + 16;
+        bytes[at] ^= 1;
+        bytes
+    };
     let long = zip_of(&[&"d/".repeat(600)]);
     let large = vec![b'x'; 100_001];
     let device = {
@@ -303,6 +322,9 @@ async fn zips_that_would_do_harm_are_refused_with_the_entry_and_the_limit() {
         (encrypted, 400, "file: entry \"secret\" is encrypted"),
         (many, 413, "file: the zip has 101 entries, the limit is 100"),
         (bomb, 413, "file: the zip unpacks to more than the limit of 10000 bytes, with entry \"zeros\""),
+        (liar(9_000), 400, "file: entry \"zeros\" is damaged: "),
+        (liar(9_002), 400, "file: entry \"zeros\" is damaged: it has not the 9002 bytes that it says"),
+        (broken, 400, "file: entry \"a\" is damaged"),
         (long, 413, "has a path of 1200 bytes, the limit is 1024"),
         (large, 413, "file: the zip is larger than the limit of 100000 bytes"),
     ] {
