@@ -4,6 +4,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::response::Response;
+use http::{HeaderValue, Request};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -12,6 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower::Service;
+use tower::util::MapRequest;
 
 use crate::app::App;
 use crate::handshake::shake;
@@ -61,7 +66,7 @@ async fn accept(
     connections: &mut JoinSet<()>,
     hang_up: &CancellationToken,
 ) -> Infallible {
-    let service = TowerToHyperService::new(router(app.clone()));
+    let service = router(app.clone());
     let free = Arc::new(Semaphore::new(app.config.http.connections));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(app.config.http.head_timeout);
@@ -96,7 +101,7 @@ async fn meet(
     http: &http1::Builder,
     stream: TcpStream,
     tls: Option<&Tls>,
-    service: TowerToHyperService<Front>,
+    service: Front,
     app: &App,
     hang_up: &CancellationToken,
 ) {
@@ -111,19 +116,30 @@ async fn meet(
         () = hang_up.cancelled() => return,
     };
     match shaken {
-        Ok(Some(stream)) => talk(http, stream, service, hang_up).await,
+        Ok(Some(stream)) => talk(http, stream, MapRequest::new(service, encrypted), hang_up).await,
         Ok(None) => {}
         Err(e) => tracing::debug!(error = %e, "a handshake failed"),
     }
 }
 
-async fn talk(
+/// Says of a request what a proxy in front of us would: that it came by TLS.
+fn encrypted(mut request: Request<Incoming>) -> Request<Incoming> {
+    request.headers_mut().insert("x-forwarded-proto", HeaderValue::from_static("https"));
+    request
+}
+
+async fn talk<S>(
     http: &http1::Builder,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    service: TowerToHyperService<Front>,
+    service: S,
     hang_up: &CancellationToken,
-) {
-    let connection = http.serve_connection(TokioIo::new(stream), service);
+) where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+{
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(connection);
     tokio::select! {
         // What goes wrong on a connection is the client's to see.

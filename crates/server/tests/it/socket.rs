@@ -309,6 +309,21 @@ async fn who_speaks_plain_http_to_tls_is_told_and_closed() {
 }
 
 #[tokio::test]
+async fn a_browser_that_came_by_tls_keeps_its_cookie_to_that() {
+    let (tls, connector) = certificate();
+    let live = Live::start_with(Config::default(), Some(tls)).await;
+    let form = format!("token={}", live.server.admin);
+    let head = "POST /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded";
+    let login = format!("{head}\r\nContent-Length: {}\r\n\r\n{form}", form.len());
+    let mut stream = connector.connect(live.address.ip().into(), live.connect().await).await.unwrap();
+    stream.write_all(login.as_bytes()).await.unwrap();
+    let answer = read_all(&mut stream).await;
+    let cookie = answer.lines().find(|line| line.starts_with("set-cookie: "));
+    assert!(cookie.is_some_and(|cookie| cookie.contains("; Secure")), "{answer}");
+    live.stop().await;
+}
+
+#[tokio::test]
 async fn slow_handshakes_are_cut_off_and_keep_nobody_waiting() {
     let mut config = Config::default();
     config.http.handshake_timeout = Duration::from_millis(300);
