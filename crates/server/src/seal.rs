@@ -103,6 +103,12 @@ impl Seal {
         Sealed(BASE64.encode([&[VERSION], nonce.as_slice(), &sealed].concat()))
     }
 
+    /// The same; or `before` if that is sealed for `place` and has this value: what did not change looks unchanged.
+    pub fn seal_again(&self, place: &Place<'_>, value: &str, before: Option<&Sealed>) -> Sealed {
+        let is_same = |before: &&Sealed| self.unseal(place, before).is_ok_and(|old| old == value);
+        before.filter(is_same).cloned().unwrap_or_else(|| self.seal(place, value))
+    }
+
     /// The variables of a package; or the name of the first whose value is [`Unreadable`].
     pub fn variables<'a>(
         &self,
@@ -151,6 +157,8 @@ mod tests {
         let sealed = seal.seal(&place("w", "KEY"), "open sesame");
         assert_ne!(sealed, seal.seal(&place("w", "KEY"), "open sesame"), "equal values do not look equal");
         assert_eq!(seal.unseal(&place("w", "KEY"), &sealed).as_deref(), Ok("open sesame"));
+        assert_eq!(seal.seal_again(&place("w", "KEY"), "open sesame", Some(&sealed)), sealed);
+        assert_ne!(seal.seal_again(&place("w", "KEY"), "shut", Some(&sealed)), sealed);
         assert_eq!(seal.unseal(&place("w", "OTHER"), &sealed), Err(Unreadable));
         assert_eq!(seal.unseal(&place("v", "KEY"), &sealed), Err(Unreadable));
         let other = Seal::open(&Memory::default(), &[8; 32], false).await.unwrap();

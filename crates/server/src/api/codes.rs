@@ -38,8 +38,10 @@ pub async fn upload(State(app): State<Arc<App>>, InProject(project): InProject, 
         None => None,
     };
     let (at, code) = (app.now(), order.name.clone());
-    let order = order
-        .with_secrets(|name, value| app.seal.seal(&Place::Variable { project, code: &code, name }, &value));
+    let order = order.with_secrets(|name, value| {
+        let before = previous.as_ref().and_then(|p| p.latest.env_vars.get(name));
+        app.seal.seal_again(&Place::Variable { project, code: &code, name }, &value, before)
+    });
     let (code, revision) = (app.ids.mint(at), app.ids.mint(at));
     let upload = Upload {
         code: CodeId::new(code.0, code.1),
