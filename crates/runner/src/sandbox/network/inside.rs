@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use super::resolvers;
 use crate::plan::ApiAddress;
@@ -30,10 +30,7 @@ pub(super) struct Doors {
 impl Doors {
     /// Opens them in the namespace of this thread.
     pub(super) fn open(api: &ApiAddress) -> io::Result<Self> {
-        let api = match door(api) {
-            Some(port) => Some(TcpListener::bind((API, port))?),
-            None => None,
-        };
+        let api = door(api).map(TcpListener::bind).transpose()?;
         let doors = Self { api, dns: TcpListener::bind((DNS, 53))?, dns_udp: UdpSocket::bind((DNS, 53))? };
         if let Some(api) = &doors.api {
             api.set_nonblocking(true)?;
@@ -46,29 +43,36 @@ impl Doors {
 
 /// Where a task with the network `egress` reaches the API that this host reaches at `api`.
 ///
-/// With TLS, the name is the one that the certificate is for, and [`hosts`] leads it to the door. An address instead of a
-/// name cannot be led anywhere: there the task must be able to reach it itself.
+/// With TLS it is called as its certificate says: a name is led to the door by [`hosts`], and the door of a server on this
+/// host's loopback is at the same place of the task's own. Any other address cannot be led anywhere: there the task must
+/// be able to reach it itself.
 pub fn api_inside(api: &ApiAddress) -> ApiAddress {
     match door(api) {
-        Some(port) if api.scheme != "https" => ApiAddress { host: API.to_string(), port, ..api.clone() },
+        Some(door) if api.scheme != "https" => {
+            ApiAddress { host: door.ip().to_string(), port: door.port(), ..api.clone() }
+        }
         _ => api.clone(),
     }
 }
 
-/// The port of the door to the API; none: there is none.
-fn door(api: &ApiAddress) -> Option<u16> {
-    let is_address = api.host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-    match (api.scheme.as_str(), is_address) {
-        ("https", true) => None,
-        ("https", false) => Some(api.port),
-        _ => Some(80),
+/// The door to the API; none: there is none.
+fn door(api: &ApiAddress) -> Option<SocketAddr> {
+    if api.scheme != "https" {
+        return Some((API, 80).into());
+    }
+    match api.host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) if address.is_loopback() => Some((address, api.port).into()),
+        Ok(_) => None,
+        // This name has its meaning already, and programs that do not look it up.
+        Err(_) if api.host == "localhost" => Some((Ipv4Addr::LOCALHOST, api.port).into()),
+        Err(_) => Some((API, api.port).into()),
     }
 }
 
 /// The file `/etc/hosts` of a task that does not have the host's network.
 pub fn hosts(api: &ApiAddress) -> String {
     let mut hosts = format!("127.0.0.1 localhost\n::1 localhost\n{API} {API_NAME}");
-    if api.scheme == "https" && door(api).is_some() {
+    if api.scheme == "https" && door(api).is_some_and(|door| door.ip() == API) {
         let _ = write!(hosts, " {}", api.host);
     }
     hosts + "\n"
@@ -103,6 +107,14 @@ mod tests {
         assert_eq!(address, "https://tasks.example.com:8443");
         assert!(hosts.ends_with("127.0.0.80 windlass tasks.example.com\n"), "{hosts}");
         assert_eq!(seen("https://10.0.0.5"), ("https://10.0.0.5:443".to_owned(), local.clone()));
+        for url in ["https://localhost:8443", "https://127.0.0.1:8443", "https://[::1]:8443"] {
+            assert_eq!(seen(url), (url.to_owned(), local.clone()));
+        }
+        let door = |url: &str| door(&ApiAddress::parse(url).unwrap()).map(|door| door.to_string());
+        assert_eq!(door("https://localhost:8443").as_deref(), Some("127.0.0.1:8443"));
+        assert_eq!(door("https://127.0.0.1:8443").as_deref(), Some("127.0.0.1:8443"));
+        assert_eq!(door("https://tasks.example.com").as_deref(), Some("127.0.0.80:443"));
+        assert_eq!((door("https://[::1]:8443"), door("https://10.0.0.5")), (None, None));
         assert_eq!(seen("https://[fd00::5]:1"), ("https://[fd00::5]:1".to_owned(), local));
     }
 }
