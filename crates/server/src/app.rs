@@ -118,7 +118,11 @@ impl App {
     }
 
     /// Makes a project. It is kept when this returns `Ok`.
+    ///
+    /// # Errors
+    /// [`StoreError::LimitReached`] if there are too many already.
     pub async fn create_project(&self, name: &str) -> Result<Arc<Project>, StoreError> {
+        self.check_count("projects", self.projects.read().len())?;
         let now = self.now();
         let (seq, tag) = self.ids.mint(now);
         let project = Project { id: ProjectId::new(seq, tag), name: name.to_owned(), created_at: now };
@@ -128,7 +132,18 @@ impl App {
         Ok(project)
     }
 
+    fn check_count(&self, what: &str, count: usize) -> Result<(), StoreError> {
+        let most = self.config.accounts;
+        if count < most {
+            return Ok(());
+        }
+        Err(StoreError::LimitReached(format!("there may be {most} {what}, and there are as many")))
+    }
+
     /// Makes a token and returns its text, which is kept nowhere. Without a `project` it is good in every one.
+    ///
+    /// # Errors
+    /// [`StoreError::LimitReached`] if there are too many already: some are to be revoked first.
     pub async fn create_token(
         &self,
         project: Option<ProjectId>,
@@ -136,6 +151,7 @@ impl App {
         name: &str,
         expires_at: Option<Timestamp>,
     ) -> Result<(String, TokenRecord), StoreError> {
+        self.check_count("tokens", self.tokens.count())?;
         let now = self.now();
         let (seq, tag) = self.ids.mint(now);
         let text = tokens::fresh();

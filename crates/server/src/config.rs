@@ -33,6 +33,8 @@ pub struct Config {
     pub result_bytes: usize,
     /// Logs and results up to this size are kept with their row, larger ones as blobs.
     pub inline_bytes: usize,
+    /// Most tokens and most projects: all of them are in memory, as every request names one of each.
+    pub accounts: usize,
     /// Where uploads are kept until they are checked.
     pub scratch: PathBuf,
 }
@@ -51,6 +53,7 @@ impl Default for Config {
             max_wait: Duration::from_secs(60),
             result_bytes: 1024 * 1024,
             inline_bytes: 32 * 1024,
+            accounts: 100_000,
             scratch: std::env::temp_dir(),
         }
     }

@@ -76,6 +76,11 @@ impl Tokens {
         all
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.by_hash.read().len()
+    }
+
     /// Takes in a token that the store keeps.
     pub fn insert(&self, record: TokenRecord) {
         let last = record.last_used_at.map_or(i64::MIN / 2, Timestamp::as_millis);

@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::json;
 use windlass_model::project::Scope;
+use windlass_server::Config;
 
 use crate::server::TestServer;
 
@@ -51,4 +52,17 @@ async fn nobody_grants_what_they_lack() {
     let never = json!({ "scopes": ["read"], "expires_at": "tomorrow" });
     let said = server.call(Method::POST, &path, &server.admin, Some(never)).await.said();
     assert_eq!(said.1, "expires_at: a time is RFC 3339, such as 2026-01-31T12:00:00Z");
+}
+
+#[tokio::test]
+async fn what_is_in_memory_for_every_request_has_a_limit() {
+    let server = TestServer::with(Config { accounts: 3, ..Config::default() }).await;
+    let make =
+        async |path: &str, body| server.call(Method::POST, path, &server.admin, Some(body)).await.said();
+    let token = async || make(&server.path("tokens"), json!({ "scopes": ["read"] })).await;
+    assert_eq!(token().await.0, 200);
+    assert_eq!(token().await, (403, "there may be 3 tokens, and there are as many".to_owned()));
+    let project = async || make("/2/projects", json!({ "name": "p" })).await;
+    assert_eq!([project().await.0, project().await.0], [200, 200]);
+    assert_eq!(project().await, (403, "there may be 3 projects, and there are as many".to_owned()));
 }
