@@ -77,6 +77,7 @@ async fn isolation(sandbox: &SandboxConfig, spawner: SpawnerCommand) -> Vec<Chec
     };
     let mut checks = vec![check("isolation", state, found, advice)];
     checks.extend_from_slice(host.checks());
+    checks.extend(host.reach().map(|reach| check("network", State::Good, reach, None)));
     // What no task can find out.
     let told = |what: &&String| !host.checks().iter().any(|check| what.starts_with(&check.property));
     for what in host.isolation.missing.iter().filter(told) {
@@ -108,7 +109,7 @@ async fn look(sandbox: &SandboxConfig, spawner: SpawnerCommand) -> std::io::Resu
 fn firewall() -> Vec<Check> {
     let Ok(obstacles) = obstacles() else { return Vec::new() };
     if obstacles.is_empty() {
-        return vec![check("firewall", State::Good, "lets tasks reach the internet", None)];
+        return vec![check("firewall", State::Good, "none that is in the way of tasks", None)];
     }
     let told = obstacles
         .iter()

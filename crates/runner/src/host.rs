@@ -58,6 +58,8 @@ pub(crate) struct Host {
     api: ApiAddress,
     /// Where tasks in their slot's own network reach the API, if there are such networks.
     api_inside: Option<ApiAddress>,
+    /// Whether tasks in those networks reach addresses of version 6; none: there are no such networks.
+    reach: Option<bool>,
     /// Serves the API and a resolver in those networks, for as long as this lives.
     serving: JoinSet<()>,
 }
@@ -146,6 +148,7 @@ impl Host {
                 .collect(),
             api,
             api_inside: None,
+            reach: None,
             serving: JoinSet::new(),
         })
     }
@@ -171,7 +174,7 @@ impl Host {
                 self.isolation.missing.insert(0, format!("sandbox: {why}"));
                 self.checks = vec![probe::no_sandbox(&why.to_string())];
                 self.in_sandbox = false;
-                (self.api_inside, self.serving) = (None, JoinSet::new());
+                (self.api_inside, self.reach, self.serving) = (None, None, JoinSet::new());
                 self.spawner.leave_sandbox();
                 self.programs = Programs::of_host(&self.attempts.with_file_name("shims"), &host_path())?;
                 Ok(())
@@ -199,6 +202,17 @@ impl Host {
         &self.checks
     }
 
+    /// What a task reaches from the network of its slot, in words; none: slots have no networks.
+    pub(crate) fn reach(&self) -> Option<&'static str> {
+        self.reach.map(|with_v6| match with_v6 {
+            true => "a task reaches the internet and the API, and not the host, private ranges or other tasks",
+            false => {
+                "a task reaches the internet (IPv4 only, as this host does not forward IPv6) and the API, and not the \
+                 host, private ranges or other tasks"
+            }
+        })
+    }
+
     /// Something of the host that a task in a sandbox must not find.
     pub(crate) fn canary(&self) -> &Path {
         &self.attempts
@@ -224,6 +238,7 @@ impl Host {
             }
         });
         let names = Names { hosts: network::hosts(&self.api), resolv: network::resolv_conf() };
+        self.reach = Some(networks.has_v6());
         self.spawner.use_networks(networks, names);
         self.api_inside = Some(network::api_inside(&self.api));
         Ok(())

@@ -39,9 +39,13 @@ pub(super) fn forwards_v6() -> io::Result<bool> {
     Ok(read("ipv6/conf/all/forwarding") == Some(1) && !Links::open()?.default_links_v6()?.is_empty())
 }
 
-/// Writes a setting of the namespace of this thread, such as `ipv4/ip_forward`.
+/// Writes a setting of the namespace of this thread, such as `ipv4/ip_forward`, unless it is so already: in a container
+/// settings may be readable only.
 pub(super) fn write(setting: &str, value: &str) -> io::Result<()> {
     let path = Path::new(SYSTEM).join(setting);
+    if fs::read_to_string(&path).is_ok_and(|is| is.trim() == value) {
+        return Ok(());
+    }
     let why = |error: io::Error| {
         io::Error::new(error.kind(), format!("write {value} to {}: {error}", path.display()))
     };

@@ -90,6 +90,9 @@ impl Network {
         block::sweep().map_err(at("remove the networks of a runner that was killed"))?;
         let block = Block::take(settings.range).map_err(at("find addresses for the slots"))?;
         let has_v6 = forwarding::forwards_v6().map_err(at("read the host's routes"))?;
+        if !has_v6 {
+            info!("tasks have no network of version 6, as this host does not forward it");
+        }
         if forwarding::switch_on().map_err(at("switch on the forwarding of packets"))? {
             let guard = forwarding::GUARD;
             info!(
