@@ -255,9 +255,7 @@ impl Packages {
             .tempdir_in(&self.folder)
             .map_err(|e| unavailable(e.to_string()))?;
         let zip = half_done.path().join("package.zip");
-        if !download(client, blob, &zip).await.map_err(unavailable)? {
-            return Err(PackageError::Unusable("the server no longer has the package".to_owned()));
-        }
+        download(client, blob, &zip).await.map_err(unavailable)?;
         let (target, limit) = (self.folder.join(&blob.sha256), self.limits.package_bytes);
         let unpacker = self.unpacker.clone();
         let unpacked = tokio::task::spawn_blocking(move || {
@@ -314,11 +312,12 @@ impl Packages {
     }
 }
 
-/// Downloads the zip to `path`. After `Ok(true)` its bytes are those that the hash names; `Ok(false)`: there is none.
-async fn download(client: &Client, blob: &BlobRef, path: &Path) -> Result<bool, String> {
+/// Downloads the zip to `path`. After `Ok` its bytes are those that the hash names.
+async fn download(client: &Client, blob: &BlobRef, path: &Path) -> Result<(), String> {
     let mut body = match client.runner_package(&blob.sha256).await {
         Ok(answer) => answer.into_body().into_data_stream(),
-        Err(error) if error.status() == Some(404) => return Ok(false),
+        // Nobody deletes a package that has tasks: a disk of the server's is gone, and may come back.
+        Err(error) if error.status() == Some(404) => return Err("the server does not have it".to_owned()),
         Err(error) => return Err(error.to_string()),
     };
     let mut file = fs::File::create_new(path).map_err(|e| e.to_string())?;
@@ -333,7 +332,7 @@ async fn download(client: &Client, blob: &BlobRef, path: &Path) -> Result<bool, 
         file.write_all(&bytes).map_err(|e| e.to_string())?;
     }
     if size == blob.size_bytes && hex::encode(hash.finalize()) == blob.sha256 {
-        Ok(true)
+        Ok(())
     } else {
         Err("the server sent something else".to_owned())
     }

@@ -33,9 +33,22 @@ async fn an_unusable_package_is_the_tasks_failure() {
     let no_zip = why(world.server.package(b"no zip at all".to_vec())).await;
     assert!(no_zip.contains("no good zip"), "{no_zip}");
     assert_eq!(world.server.with(|state| state.calls["package"]), 2);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_package_that_the_server_lost_is_not_the_tasks_failure() {
+    let world = World::start();
     let gone = world.server.package(zip(&[("a", b"", 0o644)]));
-    world.server.with(|state| state.packages.remove(&gone.sha256));
-    assert_eq!(why(gone).await, "the server no longer has the package");
+    let bytes = world.server.with(|state| state.packages.remove(&gone.sha256)).unwrap();
+    let revision = world.server.revision(Some(gone.clone()), command("true"));
+    let exit = world.server.report(world.server.queue(&revision, |_| {})).await.exit;
+    assert_eq!(
+        exit,
+        Exit::Unable(format!("cannot fetch package {}: the server does not have it", gone.sha256))
+    );
+    world.server.with(|state| state.packages.insert(gone.sha256.clone(), bytes));
+    assert_eq!(world.server.report(world.server.queue(&revision, |_| {})).await.exit, Exit::Code(0));
     world.stop().await;
 }
 
