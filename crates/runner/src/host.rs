@@ -18,6 +18,7 @@ use crate::package::{Package, Packages};
 use crate::plan::{ApiAddress, Place, Plan, Program};
 use crate::programs::{Programs, host_path};
 use crate::sandbox::InForce;
+use crate::sandbox::cgroup::Gaps;
 use crate::sandbox::network::{self, Network, Resolvers};
 use crate::sandbox::probe::{self, Seen};
 use crate::sandbox::root::{Names, TASK};
@@ -48,6 +49,7 @@ pub(crate) struct Host {
     policy: Policy,
     in_sandbox: bool,
     overlays: bool,
+    gaps: Gaps,
     network: network::Settings,
     slots: usize,
     spawner: Spawner,
@@ -136,6 +138,7 @@ impl Host {
             policy: sandbox.policy,
             in_sandbox,
             overlays: false,
+            gaps: Gaps::default(),
             network: sandbox.network.clone(),
             slots,
             spawner: Spawner::new(spawner, slots, plan),
@@ -158,13 +161,18 @@ impl Host {
     ///
     /// An error says why tasks cannot be isolated as they must be, and what helps.
     pub(crate) async fn prepare(&mut self) -> std::io::Result<()> {
+        if self.in_sandbox
+            && let Err(why) = self.spawner.use_groups(self.attempts.parent().unwrap_or(&self.attempts))
+        {
+            warn!("tasks are in no control groups, so limits do not hold: {why}");
+        }
         let prepared = match self.open_networks() {
             Ok(()) => self.spawner.prepare().await,
             Err(why) => Err(why),
         };
         match prepared {
             Ok(Some(in_force)) => {
-                self.overlays = in_force.overlays;
+                (self.overlays, self.gaps) = (in_force.overlays, in_force.gaps);
                 self.judge(&in_force).await
             }
             Ok(None) => Ok(()),
@@ -195,6 +203,11 @@ impl Host {
             return Err(Error::other(probe::refusal(&self.isolation.missing.join("; "))));
         }
         Ok(())
+    }
+
+    /// Limits that did not hold for a task, beside those that hold for none.
+    pub(crate) fn gaps(&self, of_task: Gaps) -> Gaps {
+        if self.in_sandbox { of_task.beside(self.gaps) } else { Gaps::default() }
     }
 
     /// What was found out about the sandbox, property by property.

@@ -8,7 +8,7 @@ use windlass_model::exit::{Exit, Usage};
 use windlass_model::log::Stream;
 
 use crate::slots::SLOT_LIMIT;
-use crate::spawner::{Child, End, Step};
+use crate::spawner::{Child, End, Exited, Step};
 
 /// How long output is waited for after the last process that could write any is dead.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -155,8 +155,15 @@ pub(crate) async fn supervise(
         (Ok(End::Withdrawn), Some(Why::Told(_))) => Ended::Exited(Exit::Cancelled, Usage::default()),
         (Ok(End::Withdrawn), _) => Ended::Stopped(Command::GiveBack),
         (Ok(End::Failed { step, errno }), _) => Ended::Failed(step, errno),
-        (Ok(End::Exited { status, wall_us, user_us, system_us, peak_memory_bytes, .. }), ending) => {
+        (Ok(End::Exited(exited)), ending) => {
+            let Exited { status, wall_us, user_us, system_us, peak_memory_bytes, memory, gaps, .. } = exited;
+            child.gaps = gaps;
             let exit = match ending {
+                // Whatever else came of it: one of its processes was killed, and it may not have noticed.
+                None | Some(Why::TimedOut) if memory.oom_kills > 0 => Exit::OutOfMemory {
+                    limit_bytes: child.memory_limit.unwrap_or(memory.oom_peak_bytes),
+                    peak_bytes: memory.oom_peak_bytes,
+                },
                 Some(Why::TimedOut) => Exit::TimedOut,
                 Some(Why::Told(_)) => Exit::Cancelled,
                 None if libc::WIFSIGNALED(status) => Exit::Signal(libc::WTERMSIG(status)),

@@ -1,10 +1,12 @@
 //! What a slot is made from, and what is in force once it is made.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use windlass_model::isolation::Level;
 
+use super::cgroup::{self, Gaps};
 use super::network;
 use super::root::{self, Entry, Extras, Names, ThisHost};
 
@@ -55,6 +57,8 @@ pub(crate) struct Setup {
     pub(crate) packages: PathBuf,
     /// The user and group of tasks; none: the spawner's own, in a user namespace.
     pub(crate) user: Option<u32>,
+    /// The control groups; none: there are none to be had.
+    pub(crate) groups: Option<cgroup::Slot>,
 }
 
 /// What really surrounds the tasks of a slot: told by the spawner after it has made it.
@@ -64,6 +68,10 @@ pub(crate) struct InForce {
     pub(crate) own_user: bool,
     /// Tasks have the networks of their slot, not the host's.
     pub(crate) own_networks: bool,
+    /// The level of the control groups that tasks are in; none: they are in none.
+    pub(crate) groups: Option<Level>,
+    /// Limits that do not hold.
+    pub(crate) gaps: Gaps,
     /// A task can see its package through what it writes, and need not get a copy of all of it.
     pub(crate) overlays: bool,
 }
@@ -71,13 +79,15 @@ pub(crate) struct InForce {
 impl InForce {
     /// The best level that tasks can have with it.
     pub(crate) fn level(&self) -> Level {
-        Level::Namespaces
+        self.groups.unwrap_or(Level::Namespaces)
     }
 
     /// What is known to be missing, in words.
     pub(crate) fn missing(&self) -> Vec<String> {
         let network = "network: a task reaches whatever the host reaches, its loopback too";
-        (!self.own_networks).then(|| network.to_owned()).into_iter().collect()
+        let processor = self.gaps.words().filter(|_| self.gaps.0 & Gaps::CPU.0 != 0);
+        let network = (!self.own_networks).then_some(network);
+        network.into_iter().chain(processor).map(str::to_owned).collect()
     }
 }
 
@@ -92,6 +102,8 @@ pub(crate) struct Plan {
     files: Vec<(&'static str, PathBuf)>,
     first_uid: Option<u32>,
     names: Names,
+    /// The host's control groups, and by what name ours are known among them.
+    groups: Option<(cgroup::Groups, String)>,
 }
 
 impl Plan {
@@ -104,8 +116,23 @@ impl Plan {
             aliases: Vec::new(),
             files: Vec::new(),
             names: Names::of_host(),
+            groups: None,
             first_uid: nix::unistd::geteuid().is_root().then_some(config.first_uid),
         }
+    }
+
+    /// Puts slots into control groups, after what an earlier runner in `work_dir` left of them was removed.
+    pub(crate) fn use_groups(&mut self, work_dir: &Path) -> io::Result<()> {
+        let groups = cgroup::Groups::find().map_err(io::Error::other)?;
+        let instance = cgroup::instance_of(work_dir)?;
+        groups.prepare(&instance).map_err(io::Error::other)?;
+        self.groups = Some((groups, instance));
+        Ok(())
+    }
+
+    /// The control groups of a slot.
+    pub(crate) fn groups(&self, slot: usize) -> Option<cgroup::Slot> {
+        self.groups.as_ref().map(|(groups, instance)| cgroup::Slot::new(groups, instance, slot))
     }
 
     /// Lets tasks find names by this, where they are not in the host's network.
@@ -152,7 +179,13 @@ impl Plan {
             at: at.into(),
             content: std::fs::read_to_string(from).unwrap_or_default(),
         }));
-        Setup { base: self.base.clone(), root, packages: self.packages.clone(), user }
+        Setup {
+            base: self.base.clone(),
+            root,
+            packages: self.packages.clone(),
+            user,
+            groups: self.groups(slot),
+        }
     }
 }
 

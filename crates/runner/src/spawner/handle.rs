@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,10 +21,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
 
-use super::message::{self, Contents, End, Left, Word};
+use super::message::{self, Contents, End, Exited, Left, Word};
 use super::sys;
 use crate::config::SpawnerCommand;
 use crate::outlet::Outlet;
+use crate::sandbox::cgroup::Gaps;
 use crate::sandbox::network::{Network, SlotNetwork};
 use crate::sandbox::root::Names;
 use crate::sandbox::{self, InForce, Setup};
@@ -94,6 +96,10 @@ pub(crate) struct Child {
     pub(crate) start: oneshot::Receiver<Instant>,
     /// How it ended, once nothing of it is left. An error: its spawner died, and it was killed.
     pub(crate) end: oneshot::Receiver<End>,
+    /// The memory that it may use; none: there is no limit.
+    pub(crate) memory_limit: Option<u64>,
+    /// Limits that did not hold for it, once it has ended.
+    pub(crate) gaps: Gaps,
     /// The result that it left in its sandbox, there before its end is told.
     result: oneshot::Receiver<LeftBehind>,
 }
@@ -157,6 +163,11 @@ impl Spawner {
         Ok(in_force)
     }
 
+    /// Has spawners that are started from now on live in control groups.
+    pub(crate) fn use_groups(&mut self, work_dir: &Path) -> io::Result<()> {
+        self.sandbox.as_mut().map_or(Ok(()), |plan| plan.use_groups(work_dir))
+    }
+
     /// Has spawners that are started from now on live in these networks.
     pub(crate) fn use_networks(&mut self, networks: Network, names: Names) {
         self.networks = Some(networks);
@@ -191,7 +202,18 @@ impl Spawner {
             .expect(id, listener)
             .ok_or_else(|| SpawnError::Spawner(io::ErrorKind::BrokenPipe.into()))?;
         connection.send(&frame, &[stdout_end, stderr_end]).await.map_err(SpawnError::Spawner)?;
-        Ok(Child { id, connection, load, stdout, stderr, start: started, end: ended, result: left })
+        Ok(Child {
+            id,
+            connection,
+            load,
+            stdout,
+            stderr,
+            start: started,
+            end: ended,
+            memory_limit: contents.map(|contents| contents.limits.memory_bytes),
+            gaps: Gaps::default(),
+            result: left,
+        })
     }
 
     /// The connection to a spawner that is alive.
@@ -312,8 +334,10 @@ impl Connection {
             }
             Word::Ended(end) => {
                 let left = match end {
-                    End::Exited { result: Left::File, .. } => fds.pop_front().map(Ok),
-                    End::Exited { result: Left::Unreadable(errno), .. } => Some(Err(Errno::from_raw(errno))),
+                    End::Exited(Exited { result: Left::File, .. }) => fds.pop_front().map(Ok),
+                    End::Exited(Exited { result: Left::Unreadable(errno), .. }) => {
+                        Some(Err(Errno::from_raw(errno)))
+                    }
                     _ => None,
                 };
                 if let Some(listener) = waiting.remove(&id) {
@@ -398,6 +422,20 @@ fn receive(socket: &UnixStream, into: &mut [u8], fds: &mut VecDeque<OwnedFd>) ->
         }
     }
     Ok(message.bytes)
+}
+
+impl Drop for Spawner {
+    /// Ends the spawners, and with them the groups that they live in.
+    fn drop(&mut self) {
+        let Some(plan) = &self.sandbox else { return };
+        for (slot, one) in self.spawners.iter_mut().enumerate() {
+            if one.connection.get_mut().take().is_some()
+                && let Some(groups) = plan.groups(slot)
+            {
+                groups.remove();
+            }
+        }
+    }
 }
 
 impl Drop for Connection {

@@ -67,6 +67,8 @@ fn prepare(slot: &Slot, launch: &Launch<'_>, inside: &Inside<'_>) -> Result<(), 
         return Err((Step::Prepare, Errno::ESRCH));
     }
     mounts(slot, inside).map_err(at(Step::Mount))?;
+    // If memory runs out, tasks go first, not who starts them.
+    std::fs::write("/proc/self/oom_score_adj", "1000").map_err(errno).map_err(at(Step::Prepare))?;
     if let Some(networks) = &slot.networks {
         let network = match inside.network {
             Network::Egress => None,

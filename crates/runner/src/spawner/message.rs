@@ -10,6 +10,8 @@ use std::ffi::CStr;
 
 use windlass_model::limits::{Limits, Network};
 
+use crate::sandbox::cgroup::Gaps;
+
 const SPAWN: u8 = 1;
 const KILL: u8 = 2;
 const SETUP: u8 = 3;
@@ -305,20 +307,7 @@ pub(super) enum Word {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// It ran and is over, and so is everything it left behind.
-    Exited {
-        /// As `wait` has it.
-        status: i32,
-        /// From its start to its end.
-        wall_us: u64,
-        /// Processor time in user mode.
-        user_us: u64,
-        /// Processor time in the kernel.
-        system_us: u64,
-        /// Most memory of any one process.
-        peak_memory_bytes: u64,
-        /// What came of its result, if it ran in a sandbox.
-        result: Left,
-    },
+    Exited(Exited),
     /// It could not be started.
     Failed {
         /// At which step.
@@ -328,6 +317,36 @@ pub(crate) enum End {
     },
     /// It was withdrawn before it started.
     Withdrawn,
+}
+
+/// How a process ran that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exited {
+    /// As `wait` has it.
+    pub(crate) status: i32,
+    /// From its start to its end.
+    pub(crate) wall_us: u64,
+    /// Processor time in user mode.
+    pub(crate) user_us: u64,
+    /// Processor time in the kernel.
+    pub(crate) system_us: u64,
+    /// Most memory of any one process.
+    pub(crate) peak_memory_bytes: u64,
+    /// What came of its result, if it ran in a sandbox.
+    pub(crate) result: Left,
+    /// What of it was killed for want of memory.
+    pub(crate) memory: Memory,
+    /// Limits that did not hold for it.
+    pub(crate) gaps: Gaps,
+}
+
+/// What was killed for want of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// So many processes.
+    pub(crate) oom_kills: u32,
+    /// The most that all processes used together, if any was killed.
+    pub(crate) oom_peak_bytes: u64,
 }
 
 /// What a task in a sandbox left as its result.
@@ -360,7 +379,7 @@ impl Left {
 }
 
 /// Bytes of one answer.
-pub(super) const RECORD: usize = 56;
+pub(super) const RECORD: usize = 72;
 
 const EXITED: u64 = 0;
 const FAILED: u64 = 1;
@@ -370,15 +389,19 @@ const STARTED: u64 = WITHDRAWN + 1;
 /// An answer as a record.
 pub(super) fn encode_word(id: u64, word: Word) -> [u8; RECORD] {
     let words = match word {
-        Word::Ended(End::Exited { status, wall_us, user_us, system_us, peak_memory_bytes, result }) => {
+        Word::Ended(End::Exited(exited)) => {
+            let Exited { status, wall_us, user_us, system_us, peak_memory_bytes, result, memory, gaps } =
+                exited;
             let code = u64::from(status.cast_unsigned()) | u64::from(result.encode()) << 32;
-            [id, EXITED, code, wall_us, user_us, system_us, peak_memory_bytes]
+            let limits = u64::from(memory.oom_kills) | u64::from(gaps.0) << 32;
+            let peaks = [peak_memory_bytes, memory.oom_peak_bytes];
+            [id, EXITED, code, wall_us, user_us, system_us, peaks[0], peaks[1], limits]
         }
         Word::Ended(End::Failed { step, errno }) => {
-            [id, FAILED + step as u64, u64::from(errno.cast_unsigned()), 0, 0, 0, 0]
+            [id, FAILED + step as u64, u64::from(errno.cast_unsigned()), 0, 0, 0, 0, 0, 0]
         }
-        Word::Ended(End::Withdrawn) => [id, WITHDRAWN, 0, 0, 0, 0, 0],
-        Word::Started { since_us } => [id, STARTED, 0, since_us, 0, 0, 0],
+        Word::Ended(End::Withdrawn) => [id, WITHDRAWN, 0, 0, 0, 0, 0, 0, 0],
+        Word::Started { since_us } => [id, STARTED, 0, since_us, 0, 0, 0, 0, 0],
     };
     let mut record = [0; RECORD];
     for (place, word) in record.chunks_exact_mut(8).zip(words) {
@@ -393,7 +416,7 @@ pub(super) fn decode_word(record: &[u8; RECORD]) -> (u64, Word) {
     for (word, bytes) in words.iter_mut().zip(record.as_chunks::<8>().0) {
         *word = u64::from_ne_bytes(*bytes);
     }
-    let [id, kind, code, wall_us, user_us, system_us, peak_memory_bytes] = words;
+    let [id, kind, code, wall_us, user_us, system_us, peak_memory_bytes, oom_peak_bytes, limits] = words;
     let result = Left::decode((code >> 32) as u32);
     let code = (code as u32).cast_signed();
     let step = kind.checked_sub(FAILED).and_then(|step| Step::ALL.get(step as usize));
@@ -402,7 +425,18 @@ pub(super) fn decode_word(record: &[u8; RECORD]) -> (u64, Word) {
         (WITHDRAWN, _) => Word::Ended(End::Withdrawn),
         (STARTED, _) => Word::Started { since_us: wall_us },
         _ => {
-            Word::Ended(End::Exited { status: code, wall_us, user_us, system_us, peak_memory_bytes, result })
+            let memory = Memory { oom_kills: limits as u32, oom_peak_bytes };
+            let (status, gaps) = (code, Gaps((limits >> 32) as u8));
+            Word::Ended(End::Exited(Exited {
+                status,
+                wall_us,
+                user_us,
+                system_us,
+                peak_memory_bytes,
+                result,
+                memory,
+                gaps,
+            }))
         }
     };
     (id, word)
@@ -458,13 +492,17 @@ mod tests {
 
     #[test]
     fn an_answer_survives_its_record() {
-        let exited = [Left::Nothing, Left::File, Left::Unreadable(40)].map(|result| End::Exited {
-            status: -1,
-            wall_us: u64::MAX,
-            user_us: 2,
-            system_us: 3,
-            peak_memory_bytes: 4,
-            result,
+        let exited = [Left::Nothing, Left::File, Left::Unreadable(40)].map(|result| {
+            End::Exited(Exited {
+                status: -1,
+                wall_us: u64::MAX,
+                user_us: 2,
+                system_us: 3,
+                peak_memory_bytes: 4,
+                result,
+                memory: Memory { oom_kills: 5, oom_peak_bytes: 6 },
+                gaps: Gaps::CPU,
+            })
         });
         let failed = Step::ALL.map(|step| End::Failed { step, errno: 13 });
         let ends = failed.into_iter().chain(exited).chain([End::Withdrawn]).map(Word::Ended);

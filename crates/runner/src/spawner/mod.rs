@@ -23,7 +23,7 @@ mod slot;
 pub(crate) mod sys;
 
 pub(crate) use handle::{Child, Order, SpawnError, Spawner};
-pub(crate) use message::{Contents, End, Step};
+pub(crate) use message::{Contents, End, Exited, Step};
 
 use crate::unpack::apart;
 

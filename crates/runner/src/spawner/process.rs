@@ -17,10 +17,11 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use super::init;
-use super::message::{self, End, Inside, Left, Request, Step, Word};
-use super::slot::Slot;
+use super::message::{self, End, Exited, Inside, Left, Memory, Request, Step, Word};
+use super::slot::{self, Slot};
 use super::sys::fork::{self, Forked, Told};
 use super::sys::{self, Launch, Stack, Waited};
+use crate::sandbox::cgroup::Gaps;
 
 /// Most files a task may have open, if the host's own limit is not lower.
 const OPEN_FILES: u64 = 65_536;
@@ -272,9 +273,9 @@ impl Spawner {
             }
             let Some(waited) = sys::wait(pid, 0) else { break };
             if let Some(task) = task {
-                task.end = Some(match &self.slot {
+                task.end = Some(match &mut self.slot {
                     None => exited(task, &waited),
-                    Some(slot) => ended_inside(task, &waited, slot.told),
+                    Some(slot) => ended_inside(task, &waited, slot),
                 });
             }
         }
@@ -282,7 +283,7 @@ impl Spawner {
             && (self.slot.is_some() || self.leaves_nothing(leader))
         {
             self.task = None;
-            if let End::Exited { result: Left::File, .. } = end {
+            if let End::Exited(Exited { result: Left::File, .. }) = end {
                 // A descriptor goes with the last of the answers: those before it must be on their way.
                 self.tell()?;
                 self.result = self.slot.as_ref().and_then(Slot::take_result);
@@ -378,21 +379,34 @@ fn spawn_inside(
     const FRESH: i32 = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
     slot.show(inside.package)?;
     slot.told.forget();
-    match fork::fork_into(FRESH).map_err(|errno| (Step::Fork, errno))? {
+    slot.gaps = slot.groups.as_mut().map_or(Gaps::ALL, |groups| groups.apply(&inside.limits));
+    let group = slot.groups.as_ref().and_then(|groups| groups.task_group());
+    match fork::fork_into(FRESH, group).map_err(|errno| (Step::Fork, errno))? {
         Forked::Parent(pid) => Ok(pid),
         Forked::Child => init::live(slot, launch, inside, stack),
     }
 }
 
 /// How a task ended whose first process told of it, unless it was killed before it could.
-fn ended_inside(task: &Task, waited: &Waited, told: &Told) -> End {
+fn ended_inside(task: &Task, waited: &Waited, slot: &mut Slot) -> End {
+    let mut memory = Memory::default();
+    if let Some(groups) = &mut slot.groups {
+        // Its namespace is gone, and everything with it. This holds also if that did not.
+        groups.clear_but(nix::unistd::getpid(), slot::PATIENCE);
+        memory.oom_kills = u32::try_from(groups.oom_kills()).unwrap_or(u32::MAX);
+        memory.oom_peak_bytes = if memory.oom_kills > 0 { groups.peak_bytes() } else { 0 };
+    }
+    let (told, gaps) = (slot.told, slot.gaps);
     if let Some((step, errno)) = told.failure() {
         let step = Step::ALL.get(step).copied().unwrap_or(Step::Prepare);
         return End::Failed { step, errno };
     }
     match told.ending() {
-        None => exited(task, waited),
-        Some(ending) => End::Exited {
+        None => match exited(task, waited) {
+            End::Exited(exited) => End::Exited(Exited { memory, gaps, ..exited }),
+            end => end,
+        },
+        Some(ending) => End::Exited(Exited {
             status: ending.status,
             wall_us: micros(task.started),
             user_us: ending.user_us,
@@ -403,19 +417,23 @@ fn ended_inside(task: &Task, waited: &Waited, told: &Told) -> End {
                 Told::SENT => Left::File,
                 errno => Left::Unreadable(errno),
             },
-        },
+            memory,
+            gaps,
+        }),
     }
 }
 
 fn exited(task: &Task, waited: &Waited) -> End {
-    End::Exited {
+    End::Exited(Exited {
         status: waited.status,
         wall_us: micros(task.started),
         user_us: waited.user_us,
         system_us: waited.system_us,
         peak_memory_bytes: waited.peak_memory_bytes,
         result: Left::Nothing,
-    }
+        memory: Memory::default(),
+        gaps: Gaps::ALL,
+    })
 }
 
 fn micros(since: Instant) -> u64 {

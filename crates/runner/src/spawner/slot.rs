@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
@@ -20,10 +21,13 @@ use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::sys::wait::waitpid;
 use nix::unistd::{chdir, getegid, geteuid, pivot_root};
 
+use windlass_model::limits::Limits;
+
 use super::message::Step;
 use super::sys;
 use super::sys::fork::{self, Forked, Told};
 use super::sys::mounts::{Denied, attach, copy_tree, deny, map_users};
+use crate::sandbox::cgroup::{self, Controls, Gaps};
 use crate::sandbox::confinement::Confinement;
 use crate::sandbox::root::{CODE, EMPTY, Entry, PACKAGES};
 use crate::sandbox::{InForce, Setup};
@@ -38,6 +42,9 @@ const READ_ONLY: MsFlags = MsFlags::MS_REMOUNT
     .union(MsFlags::MS_NOSUID)
     .union(MsFlags::MS_NODEV);
 
+/// How long the kernel is given to bury what was killed.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The surroundings of a slot's tasks.
 pub(super) struct Slot {
     /// The user of tasks; none: ours.
@@ -50,6 +57,10 @@ pub(super) struct Slot {
     pub(super) spawner: OwnedFd,
     /// The way of a result's descriptor from a task to us: our end, and that of the task's first process.
     pub(super) results: (OwnedFd, OwnedFd),
+    /// What limits tasks.
+    pub(super) groups: Option<Box<dyn Controls>>,
+    /// Limits that do not hold for the task.
+    pub(super) gaps: Gaps,
     /// The networks that are not ours: the host's, and that with nothing in it. None: we are in the host's.
     pub(super) networks: Option<Networks>,
     /// The folder of packages, which nobody else in this namespace can reach.
@@ -66,6 +77,12 @@ impl Slot {
         setup: &Setup,
         networks: (Option<OwnedFd>, Option<OwnedFd>),
     ) -> Result<(Self, InForce), String> {
+        // First, as afterwards the groups are out of sight.
+        let mut groups = match &setup.groups {
+            Some(groups) => Some(join(groups).map_err(|e| format!("cannot join its control groups: {e}"))?),
+            None => None,
+        };
+        let gaps = groups.as_mut().map_or(Gaps::ALL, |groups| groups.apply(&Limits::DEFAULT));
         let networks = match networks {
             (Some(egress), Some(none)) => {
                 Some(Networks::enter(&egress, none).map_err(|e| format!("cannot enter its network: {e}"))?)
@@ -99,9 +116,25 @@ impl Slot {
         let told = fork::share().map_err(|e| format!("cannot share memory: {e}"))?;
         let spawner = fork::own_handle().map_err(|e| format!("cannot be waited for: {e}"))?;
         let confinement = Confinement::prepare().map_err(|e| format!("cannot give up capabilities: {e}"))?;
-        let in_force = InForce { own_user: setup.user.is_some(), own_networks: networks.is_some(), overlays };
-        let slot =
-            Self { user: setup.user, told, spawner, results, confinement, networks, packages, code: None };
+        let in_force = InForce {
+            own_user: setup.user.is_some(),
+            own_networks: networks.is_some(),
+            groups: setup.groups.as_ref().map(cgroup::Slot::level),
+            gaps,
+            overlays,
+        };
+        let slot = Self {
+            user: setup.user,
+            confinement,
+            groups,
+            gaps,
+            told,
+            spawner,
+            results,
+            networks,
+            packages,
+            code: None,
+        };
         Ok((slot, in_force))
     }
 
@@ -144,6 +177,14 @@ impl Slot {
         }
         Ok(())
     }
+}
+
+/// Moves this process into the groups, and ends what a spawner before it left there.
+fn join(groups: &cgroup::Slot) -> io::Result<Box<dyn Controls>> {
+    groups.join()?;
+    let mut controls = groups.controls()?;
+    controls.clear_but(nix::unistd::getpid(), PATIENCE);
+    Ok(controls)
 }
 
 /// The networks that a slot's tasks are in only where they ask for it.
@@ -251,7 +292,7 @@ fn bind_packages(base: &Path, setup: &Setup) -> io::Result<bool> {
 
 /// A user namespace in which `user` is who we are outside.
 fn user_mapping(user: u32) -> io::Result<OwnedFd> {
-    match fork::fork_into(libc::CLONE_NEWUSER)? {
+    match fork::fork_into(libc::CLONE_NEWUSER, None)? {
         Forked::Child => {
             if fork::die_with_parent().is_ok() {
                 nix::unistd::pause();

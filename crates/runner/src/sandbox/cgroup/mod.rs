@@ -29,6 +29,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 use windlass_model::limits::Limits;
 
 pub use find::{Groups, Unusable, Version};
@@ -83,7 +84,7 @@ pub trait Controls: Send {
 }
 
 /// Limits that are not enforced, as a set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gaps(pub u8);
 
 impl Gaps {
@@ -95,6 +96,12 @@ impl Gaps {
     pub const PROCESSES: Gaps = Gaps(4);
     /// All that control groups are for.
     pub const ALL: Gaps = Gaps(7);
+
+    /// Those of them that are not among `known`.
+    #[must_use]
+    pub fn beside(self, known: Gaps) -> Gaps {
+        Gaps(self.0 & !known.0)
+    }
 
     /// Each in words, as [`Isolation`](windlass_model::isolation::Isolation) lists what is missing.
     pub fn words(self) -> impl Iterator<Item = &'static str> {

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
+use windlass_model::isolation::Level;
 
 use super::find::{Groups, Parents, enable};
 use super::v1::V1;
@@ -78,6 +79,14 @@ impl Slot {
             }
             Slot::V2(group) => Box::new(V2::open(group)?),
         })
+    }
+
+    /// The level of isolation that they are good for.
+    pub fn level(&self) -> Level {
+        match self {
+            Slot::V1 { .. } => Level::CgroupsV1,
+            Slot::V2(_) => Level::CgroupsV2,
+        }
     }
 
     /// Removes the groups. Whatever is in them is killed: nothing of ours lives without its spawner.

@@ -1,7 +1,7 @@
 //! A copy of the spawner that becomes the first process of a task's namespaces.
 
-use std::ffi::{c_int, c_ulong, c_void};
-use std::os::fd::OwnedFd;
+use std::ffi::{c_int, c_void};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicI32, AtomicU64};
 
@@ -18,14 +18,24 @@ pub(crate) enum Forked {
     Child,
 }
 
-/// Copies this process into new namespaces; `flags` say which.
+/// As the kernel has it; that of `libc` is too narrow for it.
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
+/// Copies this process into new namespaces, `flags` say which, and into a control group of version 2, if one is named.
 ///
 /// To be called by a process of one thread: the copy has no other, and what another holds would never be released.
-pub(crate) fn fork_into(flags: c_int) -> Result<Forked, Errno> {
-    let flags = (flags | libc::SIGCHLD) as c_ulong;
-    // SAFETY: without CLONE_VM and without a stack of its own the child is a copy, as after `fork`. There is one
-    // thread, so every lock of the copy is free.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+pub(crate) fn fork_into(flags: c_int, group: Option<BorrowedFd<'_>>) -> Result<Forked, Errno> {
+    // SAFETY: plain numbers, for which all zeroes is a value.
+    let mut how: libc::clone_args = unsafe { std::mem::zeroed() };
+    how.flags = u64::from(flags.cast_unsigned());
+    how.exit_signal = libc::SIGCHLD as u64;
+    if let Some(group) = group {
+        how.flags |= CLONE_INTO_CGROUP;
+        how.cgroup = group.as_raw_fd() as u64;
+    }
+    // SAFETY: the structure is ours, and its size is told. Without CLONE_VM and without a stack of its own the child is
+    // a copy, as after `fork`. There is one thread, so every lock of the copy is free.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const how, size_of::<libc::clone_args>()) };
     match pid {
         ..0 => Err(Errno::last()),
         0 => Ok(Forked::Child),
