@@ -172,6 +172,9 @@ impl Host {
         };
         match prepared {
             Ok(Some(in_force)) => {
+                if let Some(why) = &in_force.without_groups {
+                    warn!("tasks are in no control groups, so limits do not hold: {why}");
+                }
                 (self.overlays, self.gaps) = (in_force.overlays, in_force.gaps);
                 self.judge(&in_force).await
             }

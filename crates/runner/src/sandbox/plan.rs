@@ -70,6 +70,8 @@ pub(crate) struct InForce {
     pub(crate) own_networks: bool,
     /// The level of the control groups that tasks are in; none: they are in none.
     pub(crate) groups: Option<Level>,
+    /// Why they are not in those that there are.
+    pub(crate) without_groups: Option<String>,
     /// Limits that do not hold.
     pub(crate) gaps: Gaps,
     /// A task can see its package through what it writes, and need not get a copy of all of it.

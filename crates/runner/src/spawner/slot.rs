@@ -78,9 +78,11 @@ impl Slot {
         networks: (Option<OwnedFd>, Option<OwnedFd>),
     ) -> Result<(Self, InForce), String> {
         // First, as afterwards the groups are out of sight.
-        let mut groups = match &setup.groups {
-            Some(groups) => Some(join(groups).map_err(|e| format!("cannot join its control groups: {e}"))?),
-            None => None,
+        let joined = setup.groups.as_ref().map(join);
+        let (mut groups, without_groups) = match joined {
+            Some(Ok(groups)) => (Some(groups), None),
+            Some(Err(why)) => (None, Some(why.to_string())),
+            None => (None, None),
         };
         let gaps = groups.as_mut().map_or(Gaps::ALL, |groups| groups.apply(&Limits::DEFAULT));
         let networks = match networks {
@@ -119,7 +121,8 @@ impl Slot {
         let in_force = InForce {
             own_user: setup.user.is_some(),
             own_networks: networks.is_some(),
-            groups: setup.groups.as_ref().map(cgroup::Slot::level),
+            groups: setup.groups.as_ref().filter(|_| groups.is_some()).map(cgroup::Slot::level),
+            without_groups,
             gaps,
             overlays,
         };

@@ -69,7 +69,7 @@ async fn bytes_that_do_not_match_their_hash_are_not_run() {
 
 #[tokio::test]
 async fn a_runner_that_cannot_write_says_so_and_takes_less_and_less() {
-    let world = World::start();
+    let world = World::bare();
     let attempts = world.work_dir.path().join("attempts");
     world.server.until("a session", |state| (state.registered.len() == 1).then_some(())).await;
     std::fs::remove_dir_all(&attempts).unwrap();
