@@ -50,7 +50,7 @@ async fn a_timeout_is_obeyed_or_enforced() {
 
 #[tokio::test]
 async fn a_worker_that_leaves_its_group_is_ended_all_the_same() {
-    let world = World::start();
+    let world = World::bare();
     let leaves = world.sh("exec perl -e '$p = getppid; setpgrp(0, $p) or die $!; $| = 1; print getpgrp == $p; exec qw(sleep 60)'");
     let leaves = world.server.queue(&leaves, |task| task.timeout_s = 1);
     let report = world.server.report(leaves).await;
