@@ -128,6 +128,10 @@ impl Runner {
 }
 
 fn tell_isolation(isolation: &Isolation) {
+    if isolation.missing.is_empty() {
+        info!(isolation = %isolation.level, "tasks are isolated by {}", isolation.level);
+        return;
+    }
     let missing = isolation.missing.join("; ");
     warn!(isolation = %isolation.level, "tasks are isolated by {} only; missing: {missing}", isolation.level);
 }
