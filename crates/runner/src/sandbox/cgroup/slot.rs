@@ -140,8 +140,20 @@ pub(super) fn sweep(parent: &Path, instance: &str) {
         let procs = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
         if procs.lines().any(|pid| pid == me) {
             // The group that this runner moved to, when it starts a second time in one process.
-        } else if name.starts_with(&own) || (name.starts_with(PREFIX) && members(&group).is_empty()) {
+        } else if name.starts_with(&own) {
             remove(&group);
+        } else if name.starts_with(PREFIX) {
+            remove_if_empty(&group);
+        }
+    }
+}
+
+/// Removes the group unless a process is in it or below it. Nobody is killed: a spawner may have come in just now.
+fn remove_if_empty(group: &Path) {
+    if members(group).is_empty() {
+        for group in groups_below(group).into_iter().chain([group.to_owned()]) {
+            // An error means that somebody is in it after all.
+            let _ = fs::remove_dir(group);
         }
     }
 }
