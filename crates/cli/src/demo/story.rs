@@ -45,7 +45,9 @@ pub(crate) async fn tell(plot: Plot, stop: CancellationToken) -> Result<()> {
     };
     let data =
         plot.data.or_else(|| temporary.as_ref().map(|t| t.path().to_owned())).context("no data directory")?;
-    let windlass = Windlass::start("up", &data, &["--listen", &plot.listen])?;
+    // The workers are ours, and the site is on this host's loopback, which a sandbox keeps from them.
+    let flags = ["--listen", &plot.listen, "--set", "sandbox.policy=off"];
+    let windlass = Windlass::start("up", &data, &flags)?;
     say(&out, &format!("Windlass runs at {} (data in {})", windlass.client.url(), data.display()))?;
 
     let practice = Site::new(jiff::Timestamp::now());

@@ -27,7 +27,7 @@ impl Default for SandboxConfig {
     fn default() -> Self {
         // Far above what systemd and containers give away.
         Self {
-            policy: Policy::Off,
+            policy: Policy::Require,
             binds: Vec::new(),
             first_uid: 1_900_000_000,
             network: network::Settings::default(),
