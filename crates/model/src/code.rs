@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CodeId, ProjectId, RevisionId};
+use crate::limits::Wishes;
 use crate::retry::RetryPolicy;
 use crate::secret::{Given, Sealed};
 use crate::task::Priority;
@@ -59,6 +60,9 @@ pub struct Revision {
     pub retry: RetryPolicy,
     /// Priority of its tasks where they name none.
     pub default_priority: Priority,
+    /// What it asks for of what its attempts may take.
+    #[serde(default)]
+    pub wishes: Wishes,
     /// When it was uploaded.
     pub created_at: Timestamp,
 }
@@ -142,6 +146,7 @@ pub fn revise(previous: Option<&Code>, upload: Upload) -> Result<Code, NothingTo
             .default_priority
             .or_else(|| old.map(|o| o.default_priority))
             .unwrap_or_default(),
+        wishes: old.map(|o| o.wishes).unwrap_or_default().changed(&order.limits),
         created_at: at,
     };
     Ok(Code {

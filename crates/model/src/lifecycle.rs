@@ -7,6 +7,7 @@ use std::fmt;
 use crate::exit::{Again, Exit, Outcome, Verdict};
 use crate::lease::MAX_LOSSES;
 use crate::retry::{MAX_UNABLE, RetryPolicy, after_unable};
+use crate::size;
 use crate::task::Status;
 use crate::time::Timestamp;
 
@@ -253,8 +254,8 @@ fn ended(exit: &Exit, stderr_tail: &str) -> (Event, Option<String>, Option<Strin
         Exit::TimedOut => (Event::TimeOut, Some(TIMEOUT_MSG.to_owned()), None),
         Exit::Cancelled => (Event::Die, None, None),
         Exit::OutOfMemory { limit_bytes, peak_bytes } => {
-            let mib = |bytes: &u64| bytes / (1024 * 1024);
-            let msg = format!("out of memory: limit {} MiB, peak {} MiB", mib(limit_bytes), mib(peak_bytes));
+            let (limit, peak) = (size::show(*limit_bytes), size::show(*peak_bytes));
+            let msg = format!("out of memory: the limit is {limit}, the peak was {peak}");
             (Event::Fail, Some(msg), Some("Out Of Memory".to_owned()))
         }
         Exit::Unable(reason) => (Event::Lose, Some(reason.clone()), None),

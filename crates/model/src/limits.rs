@@ -1,7 +1,8 @@
 //! What an attempt may take of the machine it runs on, and whom it may talk to.
 //!
-//! A package states [`Wishes`]; the server makes [`Limits`] of them with its defaults and maxima; the runner that takes
-//! the task cuts those once more to what it may give, and enforces them. Time is the task's timeout, not a limit here.
+//! A package states [`Wishes`]; the server makes [`Limits`] of them by its [`Policy`], which has defaults and maxima; the
+//! runner that takes the task cuts those once more to what it may give, and enforces them. Time is the task's timeout,
+//! not a limit here.
 
 use std::fmt;
 use std::str::FromStr;
@@ -121,6 +122,79 @@ impl Wishes {
     }
 }
 
+/// What the configuration says of limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// What a package has that asks for nothing.
+    pub defaults: Limits,
+    /// The most that it can ask for.
+    pub maxima: Limits,
+    /// The network of a package that asks for none.
+    pub network: Network,
+    /// Whether a package can ask for the host's network.
+    pub allow_host: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            defaults: Limits::DEFAULT,
+            maxima: Limits::MAX,
+            network: Network::default(),
+            allow_host: false,
+        }
+    }
+}
+
+impl Policy {
+    /// The limits of a package's attempts.
+    pub fn limits(&self, wishes: &Wishes) -> Limits {
+        wishes.resolve(&self.defaults, &self.maxima)
+    }
+
+    /// The network of a package's attempts. One that was allowed to have the host's when it was uploaded, and no longer
+    /// is, gets the default.
+    pub fn network(&self, wishes: &Wishes) -> Network {
+        wishes.network.filter(|network| *network != Network::Host || self.allow_host).unwrap_or(self.network)
+    }
+}
+
+/// What an upload says of limits: of each nothing, which keeps what the package had; `Some(None)`, the default again; or
+/// a wish.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// See [`Limits::memory_bytes`].
+    pub memory_bytes: Option<Option<u64>>,
+    /// See [`Limits::cpu_millis`].
+    pub cpu_millis: Option<Option<u32>>,
+    /// See [`Limits::processes`].
+    pub processes: Option<Option<u32>>,
+    /// See [`Limits::disk_bytes`].
+    pub disk_bytes: Option<Option<u64>>,
+    /// See [`Limits::open_files`].
+    pub open_files: Option<Option<u32>>,
+    /// See [`Limits::output_bytes`].
+    pub output_bytes: Option<Option<u64>>,
+    /// Whom it may talk to.
+    pub network: Option<Option<Network>>,
+}
+
+impl Wishes {
+    /// The wishes after an upload.
+    #[must_use]
+    pub fn changed(self, by: &Changes) -> Wishes {
+        Wishes {
+            memory_bytes: by.memory_bytes.unwrap_or(self.memory_bytes),
+            cpu_millis: by.cpu_millis.unwrap_or(self.cpu_millis),
+            processes: by.processes.unwrap_or(self.processes),
+            disk_bytes: by.disk_bytes.unwrap_or(self.disk_bytes),
+            open_files: by.open_files.unwrap_or(self.open_files),
+            output_bytes: by.output_bytes.unwrap_or(self.output_bytes),
+            network: by.network.unwrap_or(self.network),
+        }
+    }
+}
+
 /// Whom a task may talk to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -179,6 +253,24 @@ mod tests {
         let maxima = Limits { memory_bytes: 64 << 20, processes: 8, ..Limits::MAX };
         let limits = wishes.resolve(&Limits::DEFAULT, &maxima);
         assert_eq!((limits.memory_bytes, limits.processes, limits.cpu_millis), (64 << 20, 8, 250));
+    }
+
+    #[test]
+    fn an_upload_changes_what_it_names() {
+        let old = Wishes { memory_bytes: Some(1), processes: Some(2), ..Wishes::default() };
+        let changes =
+            Changes { processes: Some(None), network: Some(Some(Network::None)), ..Changes::default() };
+        let expected = Wishes { memory_bytes: Some(1), network: Some(Network::None), ..Wishes::default() };
+        assert_eq!(old.changed(&changes), expected);
+    }
+
+    #[test]
+    fn the_hosts_network_is_given_only_as_long_as_it_is_allowed() {
+        let wishes = Wishes { network: Some(Network::Host), ..Wishes::default() };
+        assert_eq!(Policy::default().network(&wishes), Network::Egress);
+        let policy = Policy { allow_host: true, network: Network::None, ..Policy::default() };
+        assert_eq!(policy.network(&wishes), Network::Host);
+        assert_eq!(policy.network(&Wishes::default()), Network::None);
     }
 
     #[test]

@@ -31,10 +31,10 @@ pub fn parse(text: &str) -> Result<u64, NotASize> {
     if size < u64::MAX as f64 { Ok(size as u64) } else { Err(NotASize) }
 }
 
-/// The size in its largest whole unit, with one decimal where that says more: `512 MiB`, `1.5 GiB`, `17 bytes`.
+/// The size in its largest whole unit, with one decimal where that says more: `512 MiB`, `1.5 GiB`, `17 B`.
 pub fn show(bytes: u64) -> String {
     let (unit, factor) = match bytes {
-        0..1024 => return format!("{bytes} bytes"),
+        0..1024 => return format!("{bytes} B"),
         1024..1_048_576 => ("KiB", 1 << 10),
         1_048_576..1_073_741_824 => ("MiB", 1 << 20),
         _ => ("GiB", 1 << 30),
@@ -65,8 +65,8 @@ mod tests {
     #[test]
     fn sizes_are_shown_as_people_read_them() {
         for (size, text) in [
-            (0, "0 bytes"),
-            (1023, "1023 bytes"),
+            (0, "0 B"),
+            (1023, "1023 B"),
             (512 << 20, "512 MiB"),
             (3 << 29, "1.5 GiB"),
             ((64 << 20) - 1, "63.9 MiB"),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use windlass_model::limits;
 use windlass_model::package::DEFAULT_UNPACKED_BYTES;
 
 use crate::sandbox::SandboxConfig;
@@ -29,8 +30,8 @@ impl SpawnerCommand {
 /// What one attempt may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of output that are kept: three quarters from its start, the rest from its end.
-    pub log_bytes: usize,
+    /// The most that is given, whatever the task is to have.
+    pub most: limits::Limits,
     /// Bytes of the result.
     pub result_bytes: usize,
     /// Time between asking an attempt to end and ending it.
@@ -39,7 +40,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { log_bytes: 4 * 1024 * 1024, result_bytes: 1024 * 1024, grace: Duration::from_secs(5) }
+        Self { most: limits::Limits::MAX, result_bytes: 1024 * 1024, grace: Duration::from_secs(5) }
     }
 }
 

@@ -46,6 +46,10 @@ pub struct LocalRun {
     pub timeout: Duration,
     /// How the worker reaches the API; none: the variables lead nowhere.
     pub api: Option<LocalApi>,
+    /// What it may take.
+    pub limits: limits::Limits,
+    /// Whom it may talk to.
+    pub network: Network,
     /// Whether and how it is isolated.
     pub sandbox: SandboxConfig,
     /// How the spawner is started.
@@ -203,8 +207,8 @@ fn as_task(run: LocalRun, token: String, project: Option<ProjectId>) -> (Assignm
         launch: run.launch,
         config: run.config,
         env_vars: run.env_vars,
-        limits: limits::Limits::DEFAULT,
-        network: Network::default(),
+        limits: run.limits,
+        network: run.network,
     };
     let task = Assignment {
         task: TaskId::new(seq, 0),

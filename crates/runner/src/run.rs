@@ -90,6 +90,11 @@ pub(crate) async fn run(
     }
 }
 
+/// How much output of an attempt is kept: three quarters from its start, the rest from its end.
+fn output_bytes(revision: &RevisionSpec) -> usize {
+    usize::try_from(revision.limits.output_bytes).unwrap_or(usize::MAX)
+}
+
 /// Resolves once the attempt must not simply run.
 async fn told(commands: &mut watch::Receiver<Command>) -> Command {
     let command = commands.wait_for(|command| *command != Command::Run).await.map(|command| *command);
@@ -142,7 +147,7 @@ async fn attempt(
     })?;
     bench.rest.went_well();
     let started = Instant::now();
-    let mut log = LiveLog::new(job.held(), bench.logs.clone(), host.limits.log_bytes);
+    let mut log = LiveLog::new(job.held(), bench.logs.clone(), output_bytes(&job.revision));
     let ended = supervise(&mut child, plan.timeout, host.limits.grace, commands, &mut log).await;
     slot.free();
 

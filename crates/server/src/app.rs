@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use windlass_model::id::{ProjectId, RunnerId, TokenId};
+use windlass_model::limits::Policy;
 use windlass_model::project::{Project, Scope, TokenRecord};
 use windlass_model::time::Timestamp;
 use windlass_store::blob::Blobs;
@@ -98,6 +99,11 @@ impl App {
             }
         }
         Ok(Arc::new(app))
+    }
+
+    /// What the settings say of what attempts may take.
+    pub fn policy(&self) -> &Policy {
+        &self.config.limits.attempts
     }
 
     /// Now.

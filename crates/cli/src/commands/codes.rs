@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use windlass_client::{Client, Paging};
 use windlass_model::wire::codes::Code;
 
+use super::limits;
 use crate::connection::Connection;
 use crate::failure::{Doing as _, Failure};
 use crate::output::table::Table;
@@ -207,6 +208,8 @@ async fn show(args: Named) -> Result<u8, Failure> {
                 when::rough(std::time::Duration::from_secs(code.retries_delay))
             ),
         ),
+        ("limits", limits::describe(&code.limits)),
+        ("network", code.limits.network.clone()),
         ("priority", code.default_priority.to_string()),
         ("variables", env.join(", ")),
         ("now", format!("{} queued, {} running", stats.queued, stats.running + stats.preparing)),

@@ -10,6 +10,7 @@ use windlass_model::exit::Exit;
 use windlass_model::log::Stream;
 use windlass_runner::{LocalRun, SpawnerCommand, run_local};
 
+use super::limits::LimitFlags;
 use super::queue::payload;
 use super::serve::block_on;
 use super::upload::{Start, variables};
@@ -46,6 +47,9 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = units::duration)]
     timeout: std::time::Duration,
 
+    #[command(flatten)]
+    limits: LimitFlags,
+
     /// Print exit, result and usage as JSON when it has ended; its output goes to standard error
     #[arg(long)]
     json: bool,
@@ -66,8 +70,11 @@ impl Run {
             .map(|path| std::fs::read_to_string(path).doing(format_args!("read {}", path.display())));
         let texts = variables(&self.env)?.into_iter();
         let settings = Settings::new(&SettingFlags::default().layers(|name| std::env::var(name).ok(), &[])?)?;
+        let (limits, network) = self.limits.resolve(&settings.limits)?;
         let run = LocalRun {
             package,
+            limits,
+            network,
             code_name: self
                 .path
                 .file_stem()

@@ -105,7 +105,7 @@ pub(super) fn start(
         labels: own.labels.clone(),
         work_dir: own.work.clone(),
         limits: Limits {
-            log_bytes: usize::try_from(own.log_cap).unwrap_or(usize::MAX),
+            most: settings.limits.attempts.maxima,
             result_bytes: settings.result_bytes,
             grace: own.kill_grace,
         },

@@ -10,6 +10,7 @@ use windlass_model::code::Launch;
 use windlass_model::wire::codes::UploadRequest;
 use windlass_model::wire::lenient::{Number, Text};
 
+use super::limits::LimitFlags;
 use crate::connection::Connection;
 use crate::failure::{Doing as _, Failure};
 use crate::output::{note, progress, when};
@@ -57,6 +58,9 @@ pub(crate) struct Upload {
     /// A file that its tasks get as their config
     #[arg(long, value_name = "FILE")]
     config_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    limits: LimitFlags,
 
     #[command(flatten)]
     connection: Connection,
@@ -171,8 +175,9 @@ impl Upload {
             retries_delay: number(self.retries_delay.map(|d| d.as_secs_f64())),
             default_priority: number(self.priority),
             env_vars: if self.env.is_empty() { None } else { Some(variables(&self.env)?) },
+            ..UploadRequest::default()
         };
-        Ok((request, found.zip))
+        Ok((self.limits.add_to(request), found.zip))
     }
 }
 

@@ -52,11 +52,7 @@ pub(crate) fn measured(time: Duration) -> String {
 
 /// A size: `512 B`, `1.5 MiB`.
 pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match UNITS.iter().find(|(_, shift)| bytes >= 1 << shift) {
-        Some((unit, shift)) => format!("{:.1} {unit}", bytes as f64 / f64::from(1u32 << shift)),
-        None => format!("{bytes} B"),
-    }
+    windlass_model::size::show(bytes)
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 //! | module | holds |
 //! |---|---|
 //! | [`layers`] | which value is in effect, and where it was set |
+//! | `limits` | what attempts may take |
 //! | [`units`] | times and sizes as people write them |
 
 pub(crate) mod layers;
+mod limits;
 pub(crate) mod units;
 
 use std::path::PathBuf;
@@ -121,8 +123,6 @@ pub(crate) struct RunnerSettings {
     pub(crate) labels: Vec<String>,
     /// Where it works.
     pub(crate) work: PathBuf,
-    /// Most output kept of one attempt.
-    pub(crate) log_cap: u64,
     /// Time between asking a task to end and killing it.
     pub(crate) kill_grace: Duration,
     /// How long a stop waits for running tasks.
@@ -236,6 +236,7 @@ impl Settings {
                 max_delay_s: seconds("tasks.delay_max")?,
                 tasks_per_request: count("tasks.per_request")?,
                 schedules_per_project: count("schedules.per_project")?,
+                attempts: limits::policy(layers)?,
                 ..Limits::default()
             },
             result_bytes: memory("tasks.result")?,
@@ -270,7 +271,6 @@ impl Settings {
                 })?,
                 labels: list("runner.labels"),
                 work: if work.is_empty() { data.join("runner") } else { PathBuf::from(work) },
-                log_cap: size("runner.log_cap")?,
                 kill_grace: duration("runner.kill_grace")?,
                 drain_limit: duration("runner.drain_limit")?,
                 api_url: Some(text("runner.api_url")).filter(|url| !url.is_empty()),
@@ -285,11 +285,7 @@ impl Settings {
                         range: layers.read("network.range", str::parse)?,
                         deny: layers.read("network.deny", |_| ranges(&list("network.deny")))?,
                         allow: layers.read("network.allow", |_| ranges(&list("network.allow")))?,
-                        host: layers.read("network.host", |text| match text {
-                            "true" => Ok(true),
-                            "false" => Ok(false),
-                            other => Err(format!("{other:?} is neither true nor false")),
-                        })?,
+                        host: layers.read("network.host", units::boolean)?,
                     },
                 },
             },

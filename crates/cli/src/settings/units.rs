@@ -25,6 +25,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
 }
 
+/// `true` or `false`.
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
+}
+
 /// A size such as `1024`, `64KiB`, `256 MiB`; a plain number is in bytes.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     size::parse(text).map_err(|e| format!("{text:?} {e}"))

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::lenient::{Number, Text};
+use super::limits::{LimitsView, bytes, count, cpus, network};
 use super::tasks::{MAX_NAME_BYTES, check_size, priority, retries, retries_delay_ms};
 use super::{BadField, Limits};
 use crate::code::{Launch, Revision};
 use crate::id::{CodeId, ProjectId, RevisionId};
+use crate::limits::{Changes, Limits as Limit, Policy};
 use crate::secret::{Given, MASK, Sealed};
 use crate::task::Priority;
 use crate::time::Wire;
@@ -64,6 +66,34 @@ pub struct UploadRequest {
     /// Environment of the worker. The value `***`, as answers show every value, keeps the one that is there.
     #[schema(value_type = Option<Object>)]
     pub env_vars: Option<BTreeMap<String, Text>>,
+    /// Memory of all processes of a task, in bytes or such as `512M`; 0: the default.
+    #[schema(value_type = Option<u64>)]
+    #[serde(skip_serializing_if = "Text::is_unset")]
+    pub memory: Text,
+    /// Processors that a task may keep busy, such as 0.5; 0: the default.
+    #[schema(value_type = Option<f64>)]
+    #[serde(skip_serializing_if = "Number::is_unset")]
+    pub cpu: Number,
+    /// Processes and threads of a task; 0: the default.
+    #[schema(value_type = Option<u32>)]
+    #[serde(skip_serializing_if = "Number::is_unset")]
+    pub pids: Number,
+    /// What a task may write to files, in bytes or such as `1G`; 0: the default.
+    #[schema(value_type = Option<u64>)]
+    #[serde(skip_serializing_if = "Text::is_unset")]
+    pub disk: Text,
+    /// Files that a process of a task may have open; 0: the default.
+    #[schema(value_type = Option<u32>)]
+    #[serde(skip_serializing_if = "Number::is_unset")]
+    pub open_files: Number,
+    /// Output of a task that is kept, in bytes or such as `4M`; 0: the default.
+    #[schema(value_type = Option<u64>)]
+    #[serde(skip_serializing_if = "Text::is_unset")]
+    pub output: Text,
+    /// Whom a task may talk to: `egress`, `none`, `host`; or `default`.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Text::is_unset")]
+    pub network: Text,
 }
 
 /// An upload whose values hold. `None` keeps what the previous revision has. Its secrets are text as they come in a
@@ -86,6 +116,8 @@ pub struct UploadOrder<Secret = String> {
     pub default_priority: Option<Priority>,
     /// Environment of the worker.
     pub env_vars: Option<BTreeMap<String, Given<Secret>>>,
+    /// What its attempts may take.
+    pub limits: Changes,
 }
 
 impl<Secret> UploadOrder<Secret> {
@@ -107,6 +139,7 @@ impl<Secret> UploadOrder<Secret> {
             retries: self.retries,
             retries_delay_ms: self.retries_delay_ms,
             default_priority: self.default_priority,
+            limits: self.limits,
         }
     }
 }
@@ -114,6 +147,7 @@ impl<Secret> UploadOrder<Secret> {
 impl UploadRequest {
     /// The order that the request means, or the first field that is wrong.
     pub fn validate(self, limits: &Limits) -> Result<UploadOrder, BadField> {
+        let attempts = self.limits(&limits.attempts)?;
         let name = self.name.non_empty("name")?.ok_or_else(|| BadField::missing("name"))?;
         check_size("name", name.len(), MAX_NAME_BYTES)?;
         no_zero_byte("name", name)?;
@@ -140,7 +174,23 @@ impl UploadRequest {
             retries: retries(&self.retries, "retries")?,
             retries_delay_ms: retries_delay_ms(&self.retries_delay, "retries_delay", limits)?,
             default_priority: priority(&self.default_priority, "default_priority")?,
+            limits: attempts,
             env_vars: self.env_vars.map(env_vars).transpose()?,
+        })
+    }
+}
+
+impl UploadRequest {
+    fn limits(&self, policy: &Policy) -> Result<Changes, BadField> {
+        let (least, most) = (&Limit::MIN, &policy.maxima);
+        Ok(Changes {
+            memory_bytes: bytes("memory", &self.memory, least.memory_bytes, most.memory_bytes)?,
+            cpu_millis: cpus("cpu", &self.cpu, least.cpu_millis, most.cpu_millis)?,
+            processes: count("pids", &self.pids, least.processes, most.processes)?,
+            disk_bytes: bytes("disk", &self.disk, least.disk_bytes, most.disk_bytes)?,
+            open_files: count("open_files", &self.open_files, least.open_files, most.open_files)?,
+            output_bytes: bytes("output", &self.output, least.output_bytes, most.output_bytes)?,
+            network: network("network", &self.network, policy.allow_host)?,
         })
     }
 }
@@ -228,11 +278,14 @@ pub struct Code {
     pub paused: bool,
     /// Length of its zip in bytes.
     pub code_size: u64,
+    /// What its attempts may take, with defaults and maxima.
+    #[serde(flatten)]
+    pub limits: LimitsView,
 }
 
 impl Code {
     /// The package as clients read it.
-    pub fn present(code: &crate::code::Code) -> Self {
+    pub fn present(code: &crate::code::Code, policy: &Policy) -> Self {
         let latest = &code.latest;
         Self {
             id: code.id,
@@ -258,6 +311,7 @@ impl Code {
             default_priority: latest.default_priority.get(),
             paused: code.is_paused,
             code_size: latest.package.as_ref().map_or(0, |p| p.size_bytes),
+            limits: LimitsView::present(&latest.wishes, policy),
         }
     }
 }
@@ -326,11 +380,14 @@ pub struct RevisionView {
     pub retries_delay: u64,
     /// Priority of tasks that name none.
     pub default_priority: u8,
+    /// What its attempts may take, with defaults and maxima.
+    #[serde(flatten)]
+    pub limits: LimitsView,
 }
 
 impl RevisionView {
     /// The revision of `code` as clients read it.
-    pub fn present(code: &crate::code::Code, revision: &Revision) -> Self {
+    pub fn present(code: &crate::code::Code, revision: &Revision, policy: &Policy) -> Self {
         Self {
             id: revision.id,
             code_id: code.id,
@@ -351,6 +408,7 @@ impl RevisionView {
             retries: revision.retry.retries,
             retries_delay: revision.retry.delay_ms.div_ceil(1000),
             default_priority: revision.default_priority.get(),
+            limits: LimitsView::present(&revision.wishes, policy),
         }
     }
 }
@@ -386,6 +444,7 @@ pub struct Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Network;
 
     fn order(json: &str) -> Result<UploadOrder, BadField> {
         serde_json::from_str::<UploadRequest>(json).unwrap().validate(&Limits::default())
@@ -401,6 +460,54 @@ mod tests {
         assert_eq!(php.config.as_deref(), Some(r#"{"a":1}"#));
         let shown = order(r#"{"name":"w","env_vars":{"A":"***","B":"****"}}"#).unwrap().env_vars.unwrap();
         assert_eq!((&shown["A"], &shown["B"]), (&Given::Kept, &Given::New("****".to_owned())));
+    }
+
+    #[test]
+    fn limits_are_taken_in_every_form_and_zero_is_the_default_again() {
+        let limits = |json: &str| order(&format!(r#"{{"name":"w",{json}}}"#)).map(|order| order.limits);
+        let wishes = limits(
+            r#""memory":"512M","cpu":"0.5","pids":20.0,"disk":1048576.0,"open_files":"64","output":"1 MiB","network":"none""#,
+        );
+        let expected = Changes {
+            memory_bytes: Some(Some(512 << 20)),
+            cpu_millis: Some(Some(500)),
+            processes: Some(Some(20)),
+            disk_bytes: Some(Some(1 << 20)),
+            open_files: Some(Some(64)),
+            output_bytes: Some(Some(1 << 20)),
+            network: Some(Some(Network::None)),
+        };
+        assert_eq!(wishes, Ok(expected));
+        assert_eq!(
+            limits(r#""memory":null,"cpu":null,"pids":"","disk":"","network":"""#),
+            Ok(Changes::default())
+        );
+        let defaults = limits(r#""memory":0,"cpu":"0","pids":0.0,"network":"default""#).unwrap();
+        let expected = Changes {
+            memory_bytes: Some(None),
+            cpu_millis: Some(None),
+            processes: Some(None),
+            network: Some(None),
+            ..Changes::default()
+        };
+        assert_eq!(defaults, expected);
+        let problem = |json: &str| limits(json).unwrap_err().to_string();
+        for (json, said) in [
+            (r#""memory":512"#, "memory: is 512 B, the least is 4 MiB"),
+            (r#""memory":"65G""#, "memory: is 65 GiB, the most is 64 GiB"),
+            (r#""memory":"lots""#, "memory: \"lots\" is not a size such as 64KiB or 256MiB"),
+            (r#""disk":true"#, "disk: must be a string, not true"),
+            (r#""disk":-1"#, "disk: \"-1\" is not a size such as 64KiB or 256MiB"),
+            (r#""cpu":65"#, "cpu: is 65, the most is 64"),
+            (r#""cpu":0.001"#, "cpu: is 0.001, the least is 0.01"),
+            (r#""pids":1.5"#, "pids: must be a whole number, is 1.5"),
+            (r#""pids":100000"#, "pids: is 100000, the most is 32768"),
+            (r#""open_files":3"#, "open_files: is 3, the least is 16"),
+            (r#""network":"bridge""#, "network: is one of egress, none, host, not \"bridge\""),
+            (r#""network":"host""#, "network: host is not allowed here; the setting network.host allows it"),
+        ] {
+            assert_eq!(problem(json), said);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 pub mod codes;
 pub mod lenient;
+pub mod limits;
 pub mod more;
 pub mod projects;
 pub mod schedules;
@@ -15,6 +16,8 @@ pub mod usage;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::limits::Policy;
 
 /// What every call that has nothing else to say answers, and every error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -97,6 +100,8 @@ pub struct Limits {
     pub tasks_per_request: usize,
     /// Most schedules of a project that are not ended.
     pub schedules_per_project: usize,
+    /// Of what attempts may take.
+    pub attempts: Policy,
 }
 
 impl Default for Limits {
@@ -110,6 +115,7 @@ impl Default for Limits {
             max_delay_s: 604_800,
             tasks_per_request: 10_000,
             schedules_per_project: 10_000,
+            attempts: Policy::default(),
         }
     }
 }

@@ -64,7 +64,11 @@ impl Attempts {
     /// Takes what was claimed; gives it back at once if no more `may_run`.
     pub(super) fn take(&mut self, claim: Claim, may_run: bool) {
         let now = Instant::now();
-        let revisions: Vec<Arc<RevisionSpec>> = claim.revisions.into_iter().map(Arc::new).collect();
+        let most = &self.bench.host.limits.most;
+        let ours = |revision: RevisionSpec| {
+            Arc::new(RevisionSpec { limits: revision.limits.at_most(most), ..revision })
+        };
+        let revisions: Vec<Arc<RevisionSpec>> = claim.revisions.into_iter().map(ours).collect();
         for task in claim.tasks {
             let held = Held { task: task.task, fence: task.fence };
             match revisions.iter().find(|revision| revision.id == task.revision) {

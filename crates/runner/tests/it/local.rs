@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use windlass_model::exit::Exit;
+use windlass_model::limits::{Limits, Network};
 use windlass_model::log::Stream;
 use windlass_runner::{LocalRun, run_local};
 
@@ -18,6 +19,8 @@ fn run(package: &std::path::Path, line: &str) -> LocalRun {
         payload: b"{\"n\":1}".to_vec(),
         config: None,
         env_vars: std::env::var(MARK).map(|mark| (MARK.to_owned(), mark)).into_iter().collect(),
+        limits: Limits::DEFAULT,
+        network: Network::default(),
         timeout: Duration::from_secs(30),
         api: None,
         sandbox: sandbox(),

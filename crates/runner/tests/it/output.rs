@@ -33,7 +33,7 @@ async fn a_short_task_costs_no_call_for_its_output() {
 
 #[tokio::test]
 async fn a_gigabyte_of_output_is_cut_and_the_cut_is_counted() {
-    let world = World::with(|config| config.limits.log_bytes = 1 << 20);
+    let world = World::with(|config| config.limits.most.output_bytes = 1 << 20);
     let script = "echo start; head -c 1000000000 /dev/zero; echo; echo end";
     let held = world.server.queue(&world.sh(script), |_| {});
     let before = resident_kib();

@@ -86,8 +86,8 @@ async fn what_was_claimed_ahead_and_cannot_start_is_given_back() {
         (stuck.iter().filter(back).count() == stuck.len() && state.held.len() == 1).then_some(())
     };
     world.server.until("all but the long one to be in the queue", is_back).await;
-    // How many are claimed ahead depends on how fast this machine is just now; each is given back once.
-    world.server.with(|state| assert!((1..=stuck.len()).contains(&state.released.len())));
+    // How many are claimed ahead depends on how fast this machine is just now, none if it is slow; each is given back once.
+    world.server.with(|state| assert!(state.released.len() <= stuck.len(), "{:?}", state.released));
     world.server.with(|state| state.cancel.push(long));
     assert_eq!(world.server.report(long).await.exit, Exit::Cancelled);
     for held in stuck {

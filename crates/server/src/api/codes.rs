@@ -52,7 +52,7 @@ pub async fn upload(State(app): State<Arc<App>>, InProject(project): InProject, 
         at,
     };
     let code = app.store.upload(upload).await?;
-    Ok(json(&Uploaded { msg: "Upload successful.".to_owned(), code: Code::present(&code) }))
+    Ok(json(&Uploaded { msg: "Upload successful.".to_owned(), code: Code::present(&code, app.policy()) }))
 }
 
 /// Whether there is a value for every variable whose value is to be kept.
@@ -84,12 +84,12 @@ fn check_launch(launch: Option<&Launch>, has_zip: bool) -> Result<(), BadField> 
 /// `GET P/codes`.
 pub async fn list(State(app): State<Arc<App>>, InProject(project): InProject, query: Query) -> Answer {
     let codes = app.store.codes(project, query.page()).await?;
-    Ok(json(&CodeList { codes: codes.iter().map(Code::present).collect() }))
+    Ok(json(&CodeList { codes: codes.iter().map(|code| Code::present(code, app.policy())).collect() }))
 }
 
 /// `GET P/codes/{id}`.
 pub async fn read(State(app): State<Arc<App>>, InProject(project): InProject, Id(id): Id<CodeId>) -> Answer {
-    Ok(json(&Code::present(&app.code_of(project, id).await?)))
+    Ok(json(&Code::present(&app.code_of(project, id).await?, app.policy())))
 }
 
 /// `DELETE P/codes/{id}`: its queued tasks are cancelled, its schedules end.
@@ -113,7 +113,9 @@ pub async fn revisions(
 ) -> Answer {
     let code = app.code_of(project, id).await?;
     let revisions = app.store.revisions(id, query.page()).await?;
-    Ok(json(&RevisionList { revisions: revisions.iter().map(|r| RevisionView::present(&code, r)).collect() }))
+    Ok(json(&RevisionList {
+        revisions: revisions.iter().map(|r| RevisionView::present(&code, r, app.policy())).collect(),
+    }))
 }
 
 /// `GET P/codes/{id}/download`: the zip, of `?revision=N` or the newest.

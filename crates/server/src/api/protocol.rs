@@ -10,7 +10,6 @@ use futures::TryStreamExt as _;
 use http::{HeaderValue, header};
 use tokio::time::Instant;
 use windlass_model::id::RunnerId;
-use windlass_model::limits::{Limits, Network};
 use windlass_model::runner::{
     Assignment, Claim, ClaimRequest, Finish, FinishAnswer, Heartbeat, HeartbeatAnswer, Held, LogAnswer,
     LogUpload, Register, Registered, Release, Report, RevisionSpec, RunnerRecord,
@@ -217,8 +216,8 @@ fn hand_out(app: &App, claimed: Vec<Claimed>) -> (Claim, Vec<Report>) {
                     launch: revision.launch,
                     config: revision.config,
                     env_vars,
-                    limits: Limits::DEFAULT,
-                    network: Network::default(),
+                    limits: app.policy().limits(&revision.wishes),
+                    network: app.policy().network(&revision.wishes),
                 }),
                 Err(name) => {
                     let why = format!(

@@ -11,6 +11,7 @@ use windlass_model::id::{
 };
 use windlass_model::lease::LEASE_TTL;
 use windlass_model::lifecycle::conclude;
+use windlass_model::limits::Changes;
 use windlass_model::log::{self, LogChunk, Stream};
 use windlass_model::project::{Project, Scope, TokenRecord};
 use windlass_model::retry::RetryPolicy;
@@ -238,6 +239,10 @@ impl<'a> World<'a> {
             package: (name.is_multiple_of(4) || limit > 0).then(|| (package, "md5".to_owned())),
             order: UploadOrder {
                 name: format!("code-{}", name % 3),
+                limits: Changes {
+                    memory_bytes: (limit > 0).then(|| (limit > 1).then_some(u64::from(limit) << 20)),
+                    ..Changes::default()
+                },
                 max_concurrency: limit.checked_sub(1).map(|n| (n > 0).then_some(u32::from(n))),
                 ..UploadOrder::default()
             },

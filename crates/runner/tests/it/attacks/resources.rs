@@ -192,7 +192,7 @@ print(len(files) <= 64)
 #[tokio::test]
 async fn ten_gigabytes_of_output_cost_nobody_memory_or_time() {
     const BYTES: u64 = 10_000_000_000;
-    let change = |config: &mut windlass_runner::RunnerConfig| config.limits.log_bytes = 1 << 20;
+    let change = |config: &mut windlass_runner::RunnerConfig| config.limits.most.output_bytes = 1 << 20;
     let Some(target) = target_with(Level::Namespaces, change).await else { return };
     let mut flood = target.sh(&format!("head -c {BYTES} /dev/zero; echo; echo end"));
     flood.limits.output_bytes = 1 << 20;
