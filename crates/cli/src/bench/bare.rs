@@ -32,18 +32,21 @@ pub(super) fn fdatasync(folder: &Path, count: usize) -> Result<Sample> {
     Ok(Sample::new(times))
 }
 
-/// Times of starting `true` and waiting for its end, from `threads` threads at once, with `posix_spawn`; and how many
+/// Times of starting a program that does nothing and waiting for its end, from `threads` threads at once, with `posix_spawn`; and how many
 /// were done per second.
-pub(super) fn spawn_true(threads: usize, count: usize) -> Result<(f64, Sample)> {
+pub(super) fn spawn(threads: usize, count: usize, words: &[&'static str]) -> Result<(f64, Sample)> {
+    let (&program, arguments) = words.split_first().context("there is no program to start")?;
     let start = Instant::now();
     let workers: Vec<_> = (0..threads)
         .map(|_| {
+            let arguments = arguments.to_vec();
             std::thread::spawn(move || -> Result<Vec<Duration>> {
                 let mut times = Vec::with_capacity(count / threads);
                 for _ in 0..count / threads {
                     let start = Instant::now();
-                    let status = quiet(&mut Command::new("true")).status().context("cannot start `true`")?;
-                    ensure!(status.success(), "`true` failed");
+                    let status = quiet(Command::new(program).args(&arguments)).status();
+                    let status = status.with_context(|| format!("cannot start `{program}`"))?;
+                    ensure!(status.success(), "`{program}` failed");
                     times.push(start.elapsed());
                 }
                 Ok(times)

@@ -6,6 +6,7 @@
 //! | [`bare`] | the limits: a handler that only parses, a loop of `fdatasync`, a loop of `posix_spawn` |
 //! | [`load`] | the HTTP load |
 //! | [`crate::child`] | the Windlass under test, in a process of its own |
+//! | [`sandbox`] | what a sandbox around each task costs |
 //! | [`seed`] | fills a store before it is measured |
 //! | [`stats`], [`report`] | medians, the table and the JSON |
 
@@ -13,6 +14,7 @@ mod bare;
 mod load;
 mod plan;
 mod report;
+mod sandbox;
 mod seed;
 mod stats;
 

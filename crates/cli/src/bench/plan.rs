@@ -14,6 +14,7 @@ use windlass_model::wire::tasks::TaskRequest;
 use super::bare::{self, STAMP};
 use super::load::{Load, closed_loop, post};
 use super::report::{Figure, Machine, Report};
+use super::sandbox;
 use super::seed;
 use super::stats::{Sample, median, ms};
 use crate::child::{Process, Windlass};
@@ -55,7 +56,7 @@ impl Effort {
     }
 }
 
-const ANY_PORT: [&str; 2] = ["--listen", "127.0.0.1:0"];
+pub(super) const ANY_PORT: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
 /// Tasks in one request, where many are queued at once.
 const ARRAY: usize = 1000;
@@ -63,7 +64,7 @@ const ARRAY: usize = 1000;
 /// The package whose tasks do nothing.
 pub(super) const TRUE: &str = "bench-true";
 /// The package whose tasks say when they start.
-const STAMPER: &str = "bench-stamp";
+pub(super) const STAMPER: &str = "bench-stamp";
 /// The package whose tasks stay queued.
 pub(super) const PARKED: &str = "bench-parked";
 
@@ -83,6 +84,8 @@ pub(crate) async fn run(effort: Effort, as_json: bool, say: impl Fn(&str)) -> Re
 
     say("an idle server");
     figures.extend(idle(effort, &folder.path().join("idle")).await?);
+
+    figures.extend(sandbox::figures(effort, &folder.path().join("sandbox"), &say).await?);
 
     say(&format!("filling a store with {0} queued and {0} finished tasks", effort.seeded));
     let full = folder.path().join("full");
@@ -167,14 +170,15 @@ async fn rates(
 
     let slots = std::thread::available_parallelism().map_or(1, usize::from);
     let slots_text = slots.to_string();
-    let up = [ANY_PORT.as_slice(), &["--slots", &slots_text]].concat();
+    // The way of a task is measured here, with what a sandbox adds beside it: see `sandbox`.
+    let up = [ANY_PORT.as_slice(), &["--slots", &slots_text, "--set", "sandbox.policy=off"]].concat();
     let server = Windlass::start("up", data, &up)?;
     say(&format!("`true` from end to end{what}"));
     let code = upload(&server.client, TRUE, "true").await?;
     end_to_end(&server.client, code, effort.tasks / 10).await?;
     let mut rates = (Vec::new(), Vec::new());
     for _ in 0..effort.runs {
-        rates.1.push(bare::spawn_true(slots, effort.tasks)?.0);
+        rates.1.push(bare::spawn(slots, effort.tasks, &["true"])?.0);
         rates.0.push(end_to_end(&server.client, code, effort.tasks).await?);
     }
     let rate = median(rates.0);
@@ -254,7 +258,7 @@ pub(super) async fn upload(client: &Client, name: &str, command: &str) -> Result
 }
 
 /// Queues `count` tasks at once and waits until all are complete; tasks per second from the first byte to the last end.
-async fn end_to_end(client: &Client, code: CodeId, count: usize) -> Result<f64> {
+pub(super) async fn end_to_end(client: &Client, code: CodeId, count: usize) -> Result<f64> {
     let done = client.code_stats(code).await?.complete;
     let task = TaskRequest { code_name: Text::from(TRUE), ..TaskRequest::default() };
     let start = Instant::now();
@@ -269,7 +273,7 @@ async fn end_to_end(client: &Client, code: CodeId, count: usize) -> Result<f64> 
 }
 
 /// Times from queueing a task on an idle server to the first act of its process.
-async fn pickups(client: &Client, count: usize) -> Result<Sample> {
+pub(super) async fn pickups(client: &Client, count: usize) -> Result<Sample> {
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {
         tokio::time::sleep(Duration::from_millis(20)).await;
