@@ -195,7 +195,11 @@ fn text(name: &CStr) -> io::Result<&str> {
 fn serve(slot: &Slot, main: Pid) -> Result<(), Errno> {
     let signals = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGTERM]);
     loop {
-        let signalled = fork::wait_for_signal(&signals)?;
+        let signalled = match fork::wait_for_signal(&signals) {
+            // Whoever stops and continues us from outside, such as a freezer, has nothing to say.
+            Err(Errno::EINTR) => continue,
+            signalled => signalled?,
+        };
         if signalled.signal == libc::SIGCHLD {
             if let Some(status) = bury(main) {
                 end(slot, status);

@@ -378,7 +378,7 @@ fn spawn_inside(
 ) -> Result<Pid, (Step, Errno)> {
     const FRESH: i32 = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
     slot.show(inside.package)?;
-    slot.told.forget();
+    slot.forget();
     slot.gaps = slot.groups.as_mut().map_or(Gaps::ALL, |groups| groups.apply(&inside.limits));
     let group = slot.groups.as_ref().and_then(|groups| groups.task_group());
     match fork::fork_into(FRESH, group).map_err(|errno| (Step::Fork, errno))? {

@@ -161,6 +161,13 @@ impl Slot {
         Ok(())
     }
 
+    /// Forgets what was told and sent of the task before. Its result, too: a first process that was killed right after it
+    /// had sent one told nobody of it, and the next task must not be taken for its owner.
+    pub(super) fn forget(&self) {
+        self.told.forget();
+        while self.take_result().is_some() {}
+    }
+
     /// The descriptor of a result that the task's first process has sent.
     pub(super) fn take_result(&self) -> Option<OwnedFd> {
         let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
