@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 
@@ -65,13 +66,18 @@ impl Outlet {
         }
     }
 
-    /// Hands out what is in the pipe, without waiting.
+    /// Hands out what is in the pipe, without waiting, and no more than it can hold: somebody else may have got hold of
+    /// it and write for ever.
     pub(crate) fn drain(&mut self, mut take: impl FnMut(&[u8])) {
         let mut buffer = [0; LAST_BYTES];
-        while let Some(pipe) = self.pipe() {
+        let mut left = self.pipe().map_or(0, holds);
+        while let Some(pipe) = self.pipe().filter(|_| left > 0) {
             match nix::unistd::read(pipe, &mut buffer) {
                 Ok(0) => *self = Self::Closed,
-                Ok(bytes) => take(&buffer[..bytes]),
+                Ok(bytes) => {
+                    take(&buffer[..bytes]);
+                    left = left.saturating_sub(bytes);
+                }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return,
                 Err(_) => *self = Self::Closed,
@@ -85,5 +91,58 @@ impl Outlet {
             Self::Listening(pipe, _) => Some(pipe.as_fd()),
             Self::Closed => None,
         }
+    }
+}
+
+/// Bytes that fit into a pipe.
+fn holds(pipe: BorrowedFd<'_>) -> usize {
+    fcntl(pipe, FcntlArg::F_GETPIPE_SZ)
+        .ok()
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .unwrap_or(READ_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use nix::fcntl::OFlag;
+    use nix::unistd::pipe2;
+
+    use super::*;
+
+    #[test]
+    fn whoever_writes_for_ever_does_not_keep_us_for_ever() {
+        let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        let writer = std::thread::spawn(move || {
+            let mut write = std::fs::File::from(write);
+            while write.write_all(&[b'x'; 64 * 1024]).is_ok() {}
+        });
+        let (done, is_done) = mpsc::channel();
+        std::thread::spawn(move || {
+            let (mut outlet, mut taken) = (Outlet::new(read), 0);
+            // Often, so that the writer is in the middle of it.
+            for _ in 0..100 {
+                outlet.drain(|bytes| taken += bytes.len());
+            }
+            done.send(taken).unwrap();
+        });
+        let taken = is_done.recv_timeout(Duration::from_secs(20)).expect("reading ends");
+        assert!(taken <= 100 * (64 * 1024 + LAST_BYTES), "{taken}");
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn all_that_is_in_the_pipe_is_handed_out() {
+        let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        let full = vec![b'y'; 64 * 1024];
+        std::fs::File::from(write).write_all(&full).unwrap();
+        let (mut outlet, mut taken) = (Outlet::new(read), Vec::new());
+        outlet.drain(|bytes| taken.extend_from_slice(bytes));
+        assert_eq!(taken, full);
     }
 }
