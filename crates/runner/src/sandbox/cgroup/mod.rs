@@ -123,8 +123,8 @@ struct Applied {
 }
 
 impl Applied {
-    /// Sets what differs from what is set: bytes of memory, processes besides our own, microseconds of each period
-    /// (none: all there are).
+    /// Sets what differs from what is set, and what could not be set before: bytes of memory, processes besides our
+    /// own, microseconds of each period (none: all there are).
     fn apply(
         &mut self,
         limits: &Limits,
@@ -133,18 +133,21 @@ impl Applied {
         quota: impl FnOnce(Option<u64>) -> io::Result<()>,
     ) -> Gaps {
         let set = self.limits.replace(*limits);
-        let differs = |of: fn(&Limits) -> u64| set.is_none_or(|set| of(&set) != of(limits));
+        let failed = self.gaps;
+        let is_due = |gap: Gaps, of: fn(&Limits) -> u64| {
+            failed.0 & gap.0 != 0 || set.is_none_or(|set| of(&set) != of(limits))
+        };
         let gaps = &mut self.gaps;
         let mut note = |gap: Gaps, done: io::Result<()>| {
             gaps.0 = if done.is_ok() { gaps.0 & !gap.0 } else { gaps.0 | gap.0 };
         };
-        if differs(|l| l.memory_bytes) {
+        if is_due(Gaps::MEMORY, |l| l.memory_bytes) {
             note(Gaps::MEMORY, memory(limits.memory_bytes));
         }
-        if differs(|l| l.processes.into()) {
+        if is_due(Gaps::PROCESSES, |l| l.processes.into()) {
             note(Gaps::PROCESSES, processes(limits.processes.into()));
         }
-        if differs(|l| l.cpu_millis.into()) {
+        if is_due(Gaps::CPU, |l| l.cpu_millis.into()) {
             note(Gaps::CPU, quota(cpu_quota_us(limits.cpu_millis)));
         }
         self.gaps

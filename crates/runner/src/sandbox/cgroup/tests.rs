@@ -277,6 +277,26 @@ fn a_spawner_joins_its_slot_and_controls_it_out_of_sight_of_the_host() {
     assert!(slot.folders().iter().all(|group| !group.exists()));
 }
 
+#[test]
+fn a_limit_that_could_not_be_set_is_tried_again_with_the_next_task() {
+    let mut applied = Applied::default();
+    let tried = std::cell::Cell::new(0);
+    let count = |done| {
+        tried.set(tried.get() + 1);
+        done
+    };
+    let mut apply = |memory| {
+        let well = || count(Ok(()));
+        let gaps = applied.apply(&limits(), |_| count(memory), |_| well(), |_| well());
+        (gaps, tried.replace(0))
+    };
+    let busy = || Err(io::Error::from_raw_os_error(libc::EBUSY));
+    assert_eq!(apply(busy()), (Gaps::MEMORY, 3));
+    assert_eq!(apply(busy()), (Gaps::MEMORY, 1));
+    assert_eq!(apply(Ok(())), (Gaps::default(), 1));
+    assert_eq!(apply(busy()), (Gaps::default(), 0), "what is set is not set again");
+}
+
 fn as_spawner(slot: &Slot) {
     slot.join().unwrap();
     let mut controls = slot.controls().unwrap();
