@@ -35,7 +35,8 @@ enum Check {
     /// `clone`, `unshare`: whatever makes a namespace is refused. Each would give the task capabilities in it, and with
     /// them most of the ways into the kernel that are found each year.
     Namespaces,
-    /// `socket`: local and internet, with the usual protocols, and questions about addresses and routes. Of the others
+    /// `socket`: local and internet, with the usual types and protocols, and questions about addresses and routes. A
+    /// protocol of 0 means the usual one of the type, so the type must be one of the two that programs use. Of the others
     /// some reach beyond the network namespace (vsock), and most load a module of the kernel that few have looked at.
     Socket,
     /// `socketpair`: local only.
@@ -151,6 +152,8 @@ fn look(check: Check) -> Vec<sock_filter> {
         | libc::CLONE_NEWNET
         | TIME;
     const MPTCP: i32 = 262;
+    /// What of a socket's type is not a flag.
+    const TYPES: u32 = 0xf;
     let same = |value: i32, yes: u8, no: u8| jump(libc::BPF_JEQ, value.cast_unsigned(), yes, no);
     match check {
         Check::Namespaces => vec![
@@ -161,13 +164,18 @@ fn look(check: Check) -> Vec<sock_filter> {
         ],
         Check::Socket => vec![
             load(argument_at(0)),
-            same(libc::AF_UNIX, 13, 0),
+            same(libc::AF_UNIX, 18, 0),
             same(libc::AF_INET, 5, 0),
             same(libc::AF_INET6, 4, 0),
             same(libc::AF_NETLINK, 0, 2),
             load(argument_at(2)),
-            same(libc::NETLINK_ROUTE, 8, 9),
+            same(libc::NETLINK_ROUTE, 13, 14),
             refuse(libc::EAFNOSUPPORT),
+            load(argument_at(1)),
+            and(TYPES),
+            same(libc::SOCK_STREAM, 2, 0),
+            same(libc::SOCK_DGRAM, 1, 0),
+            refuse(libc::EPERM),
             load(argument_at(2)),
             same(libc::IPPROTO_IP, 5, 0),
             same(libc::IPPROTO_TCP, 4, 0),
@@ -200,6 +208,11 @@ fn look(check: Check) -> Vec<sock_filter> {
 
 const fn load(at: u32) -> sock_filter {
     sock_filter { code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, jt: 0, jf: 0, k: at }
+}
+
+/// Keeps of what was loaded the bits of `k`.
+const fn and(k: u32) -> sock_filter {
+    sock_filter { code: (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16, jt: 0, jf: 0, k }
 }
 
 /// Skips so many instructions if what was loaded compares so to `k`, and so many if not.

@@ -26,6 +26,10 @@ fn run_on(Filter(program): &Filter, call: i64, architecture: u32, arguments: [u6
                 loaded = u32::from_ne_bytes(*bytes);
                 continue;
             }
+            libc::BPF_AND if code & 7 == libc::BPF_ALU => {
+                loaded &= k;
+                continue;
+            }
             libc::BPF_JEQ => loaded == k,
             libc::BPF_JGE => loaded >= k,
             libc::BPF_JSET => loaded & k != 0,
@@ -157,6 +161,14 @@ fn sockets_are_local_or_of_the_internet() {
         assert_eq!(socket(libc::AF_INET6, protocol), Err(libc::EPROTONOSUPPORT));
     }
     assert_eq!(socket(libc::AF_NETLINK, libc::NETLINK_NETFILTER), Err(libc::EPROTONOSUPPORT));
+    // With a protocol of 0 the type decides which it is, and a module may be loaded for it.
+    let of_type = |kind: i32| call(libc::SYS_socket, [libc::AF_INET as u64, kind as u64, 0]);
+    for usual in [libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC] {
+        assert_eq!(of_type(usual), Ok(()), "{usual}");
+    }
+    for odd in [libc::SOCK_RAW, libc::SOCK_RDM, libc::SOCK_SEQPACKET, libc::SOCK_DCCP] {
+        assert_eq!(of_type(odd | libc::SOCK_CLOEXEC), Err(libc::EPERM), "{odd}");
+    }
     for family in [libc::AF_VSOCK, libc::AF_ALG, libc::AF_PACKET, libc::AF_TIPC, libc::AF_BLUETOOTH] {
         assert_eq!(socket(family, 0), Err(libc::EAFNOSUPPORT), "{family}");
     }
