@@ -122,9 +122,9 @@ async fn attempt(
     commands: &mut watch::Receiver<Command>,
 ) -> Result<Report, Stop> {
     let host = &bench.host;
+    host.admits(job.revision.network).map_err(Stop::NotStarted)?;
     let package = package(bench, job, commands).await?;
 
-    host.admits(job.revision.network).map_err(Stop::NotStarted)?;
     let path = host.attempt_dir(&job.task.fence.0.to_string());
     let place = path.to_string_lossy();
     let mut plan =
