@@ -159,6 +159,21 @@ impl Counts {
     }
 }
 
+impl std::ops::AddAssign<&Counts> for Counts {
+    fn add_assign(&mut self, other: &Counts) {
+        self.0.iter_mut().zip(other.0).for_each(|(n, more)| *n += more);
+    }
+}
+
+impl<'a> std::iter::Sum<&'a Counts> for Counts {
+    fn sum<I: Iterator<Item = &'a Counts>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, counts| {
+            sum += counts;
+            sum
+        })
+    }
+}
+
 /// Number of tasks and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneCounts {

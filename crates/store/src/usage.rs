@@ -39,9 +39,7 @@ impl Rollup {
 
     /// Adds what ended at another time or for another reason.
     pub fn add(&mut self, other: &Self) {
-        for status in Status::ALL {
-            self.ended.add(status, other.ended.get(status));
-        }
+        self.ended += &other.ended;
         self.compute.add(&other.compute);
         self.ran.add(&other.ran);
         self.waited.add(&other.waited);

@@ -15,6 +15,7 @@ use windlass_model::task::Status;
 use windlass_model::wire::BadField;
 use windlass_model::wire::codes::{Code, CodeList, RevisionList, RevisionView, Stats, UploadOrder, Uploaded};
 use windlass_store::blob::Area;
+use windlass_store::types::Counts;
 
 use super::params::Id;
 use crate::app::App;
@@ -165,11 +166,11 @@ pub async fn stats(
     let from = query.seconds("start_date")?.unwrap_or(to - DAY);
     let ended = app.store.ended_between(id, from, to).await?;
     let lanes = app.store.counts(Some(project)).await?;
-    let now = |status| lanes.iter().filter(|l| l.code == id).map(|l| l.counts.get(status)).sum();
+    let now: Counts = lanes.iter().filter(|l| l.code == id).map(|l| &l.counts).sum();
     Ok(json(&Stats {
-        queued: now(Status::Queued),
-        preparing: now(Status::Preparing),
-        running: now(Status::Running),
+        queued: now.get(Status::Queued),
+        preparing: now.get(Status::Preparing),
+        running: now.get(Status::Running),
         complete: ended.get(Status::Complete),
         error: ended.get(Status::Error),
         timeout: ended.get(Status::Timeout),

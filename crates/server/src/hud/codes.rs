@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::extract::State;
-use axum::response::Response;
 use windlass_model::code::{Code, Launch, Revision};
 use windlass_model::id::{CodeId, ProjectId};
 use windlass_model::task::Status;
 use windlass_model::wire::Page;
 use windlass_store::types::{Counts, TaskQuery};
 
-use super::answer::{Failure, Shown, done, show};
+use super::answer::{Shown, done, show};
+use super::choices::MOST;
 use super::guard::Here;
 use super::same::{Same, quoted};
 use super::shell::Shell;
@@ -24,9 +24,6 @@ use crate::api::present::Names;
 use crate::app::App;
 use crate::auth::InProject;
 use crate::query::Query;
-
-/// Packages on the page.
-const MOST: Page = Page { skip: 0, limit: 500 };
 
 /// What "lately" means here.
 const LATELY: Duration = Duration::from_secs(86_400);
@@ -58,7 +55,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, here: Here, InProject(proj
     let lanes = app.store.counts(Some(project)).await?;
     let mut rows = Vec::new();
     for code in app.store.codes(project, MOST).await? {
-        let number = |status| lanes.iter().filter(|l| l.code == code.id).map(|l| l.counts.get(status)).sum();
+        let stand: Counts = lanes.iter().filter(|l| l.code == code.id).map(|l| &l.counts).sum();
         let ended = app.store.ended_between(code.id, now - LATELY, now).await?;
         let newest = TaskQuery { code: Some(code.id), ..TaskQuery::of(project, 1) };
         let last = app.store.tasks(&newest).await?.into_iter().next();
@@ -68,8 +65,8 @@ pub(super) async fn list(State(app): State<Arc<App>>, here: Here, InProject(proj
             start: start(&code.latest.launch),
             is_paused: code.is_paused,
             changed: When::new(code.updated_at, now),
-            queued: count(number(Status::Queued)),
-            running: count(number(Status::Running)),
+            queued: count(stand.get(Status::Queued)),
+            running: count(stand.get(Status::Running)),
             rate: rate(&ended),
             last: last
                 .map(|t| (t.new.id.to_string(), t.state.status.as_str(), When::new(t.state.updated_at, now))),
@@ -141,7 +138,7 @@ pub(super) async fn page(
     let code = app.code_of(project, id).await?;
     let now = app.now();
     let lanes = app.store.counts(Some(project)).await?;
-    let number = |status: Status| lanes.iter().filter(|l| l.code == id).map(|l| l.counts.get(status)).sum();
+    let stand: Counts = lanes.iter().filter(|l| l.code == id).map(|l| &l.counts).sum();
     let ended = app.store.ended_between(id, now - LATELY, now).await?;
     let mut revisions = app.store.revisions(id, Page { skip: 0, limit: 1000 }).await?;
     revisions.reverse();
@@ -154,8 +151,8 @@ pub(super) async fn page(
         variables: code.latest.env_vars.keys().cloned().collect(),
         config: code.latest.config.clone().unwrap_or_default(),
         figures: vec![
-            ("queued", count(number(Status::Queued))),
-            ("running", count(number(Status::Running))),
+            ("queued", count(stand.get(Status::Queued))),
+            ("running", count(stand.get(Status::Running))),
             ("complete in 24 h", count(ended.get(Status::Complete))),
             ("went well", rate(&ended)),
         ],
@@ -262,6 +259,6 @@ pub(super) async fn download(
     project: InProject,
     id: Id<CodeId>,
     query: Query,
-) -> Result<Response, Failure> {
+) -> Shown {
     Ok(api::download(app, project, id, query).await?)
 }

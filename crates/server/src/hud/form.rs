@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
+use windlass_model::wire::BadField;
+use windlass_model::wire::lenient::{Number, Payload, Text};
 
 use super::answer::Failure;
 use crate::app::App;
@@ -15,6 +17,23 @@ pub(super) struct Form(pub(super) Query);
 
 /// Room for everything but the payload.
 const REST_BYTES: usize = 256 * 1024;
+
+impl Form {
+    /// A field as clients of the API send one: an empty field is one that is not there.
+    pub(super) fn text(&self, field: &str) -> Text {
+        self.0.get(field).map_or(Text::default(), |value| Text::Is(value.to_owned()))
+    }
+
+    /// The same of a number.
+    pub(super) fn number(&self, field: &str) -> Result<Number, BadField> {
+        Ok(self.0.number(field)?.map_or(Number::default(), Number::Is))
+    }
+
+    /// The field `payload`. A browser sends a line feed as two characters.
+    pub(super) fn payload(&self) -> Payload {
+        Payload(self.0.get("payload").unwrap_or_default().replace("\r\n", "\n").into_bytes())
+    }
+}
 
 impl FromRequest<Arc<App>> for Form {
     type Rejection = Failure;

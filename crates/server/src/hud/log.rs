@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::Response;
 use http::{HeaderMap, HeaderValue, header};
 use serde_json::json;
 use windlass_model::id::TaskId;
@@ -132,7 +131,7 @@ pub(super) async fn follow(
     Id(id): Id<TaskId>,
     query: Query,
     headers: HeaderMap,
-) -> Result<Response, super::answer::Failure> {
+) -> Shown {
     app.task_of(project, id).await?;
     let number = |key| logs::count(&query, key);
     let (attempt, after, count) = (number("attempt")?, number("after")?, number("lines")?);

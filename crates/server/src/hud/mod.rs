@@ -12,12 +12,13 @@
 //! | [`shell`], [`answer`] | what is around every page; headers, redirects, errors as pages |
 //! | [`show`], [`ansi`], [`payload`], [`chart`] | values as people read them |
 //! | [`live`] | the event stream that says "look again" |
-//! | [`overview`], [`tasks`], [`task`], [`codes`], [`schedules`], [`runners`], [`tokens`], [`login`] | the pages |
+//! | [`overview`], [`tasks`], [`task`], [`queue`], [`codes`], [`schedules`], [`runners`], [`tokens`], [`login`] | the pages |
 
 mod ansi;
 mod answer;
 mod assets;
 mod chart;
+mod choices;
 mod codes;
 mod form;
 mod guard;
@@ -27,6 +28,7 @@ mod log;
 mod login;
 mod overview;
 mod payload;
+mod queue;
 mod routes;
 mod runners;
 mod same;

@@ -12,12 +12,12 @@ use windlass_model::schedule::ScheduleStatus;
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
 use windlass_model::usage::{Histogram, UsageBy};
-use windlass_model::wire::Page;
 use windlass_store::types::{Counts, TaskQuery};
 use windlass_store::usage::{Rollup, UsageOf};
 
 use super::answer::{Shown, show};
 use super::chart::{self, Range};
+use super::choices::MOST;
 use super::guard::Here;
 use super::shell::Shell;
 use super::show::{When, bytes, count, counted, is_failure, span, span_ms};
@@ -33,9 +33,6 @@ const LATELY: Duration = Duration::from_secs(3600);
 
 /// A schedule that should have fired this long ago is late.
 const LATE: Duration = Duration::from_secs(60);
-
-/// Packages and schedules that are looked at.
-const MOST: Page = Page { skip: 0, limit: 500 };
 
 /// Tasks in the lists of the newest.
 const NEWEST: usize = 8;
@@ -100,16 +97,13 @@ pub(super) async fn page(
     let codes = app.store.codes(project, MOST).await?;
     let lanes = app.store.counts(Some(project)).await?;
     let mut rows = Vec::with_capacity(codes.len());
-    let (mut all, mut lately) = (Counts::default(), Counts::default());
-    for lane in &lanes {
-        add(&mut all, &lane.counts);
-    }
+    let all: Counts = lanes.iter().map(|l| &l.counts).sum();
+    let mut lately = Counts::default();
     let mut needs = Vec::new();
     for code in &codes {
-        let mut stand = Counts::default();
-        lanes.iter().filter(|l| l.code == code.id).for_each(|l| add(&mut stand, &l.counts));
+        let stand = lanes.iter().filter(|l| l.code == code.id).map(|l| &l.counts).sum();
         let ended = app.store.ended_between(code.id, now - LATELY, now).await?;
-        add(&mut lately, &ended);
+        lately += &ended;
         needs.extend(need_of(project, code, &stand, &ended));
         let used = today.iter().find(|(of, _)| *of == UsageOf::Code(code.id)).map(|(_, used)| used.wall_ms);
         rows.push(row(code, &stand, &ended, used.unwrap_or(0)));
@@ -164,10 +158,6 @@ pub(super) async fn page(
         upload: "printf '#!/bin/sh\\necho hello from Windlass\\n' > hello.sh\nwindlass upload hello --file hello.sh --runtime sh\nwindlass queue hello --wait".to_owned(),
         shell: here.shell(&app, "Overview", "Overview")?,
     }))
-}
-
-fn add(sum: &mut Counts, counts: &Counts) {
-    Status::ALL.into_iter().for_each(|status| sum.add(status, counts.get(status)));
 }
 
 fn failures(counts: &Counts) -> u64 {

@@ -7,7 +7,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 use windlass_model::project::Scope::{Manage, Queue, Read};
 
-use super::{assets, codes, help, live, log, login, overview, runners, schedules, task, tasks, tokens};
+use super::{
+    assets, codes, help, live, log, login, overview, queue, runners, schedules, task, tasks, tokens,
+};
 use crate::app::App;
 use crate::auth::Access::{self, Known, Open, Project as In, Root};
 
@@ -60,15 +62,15 @@ pub fn pages() -> Vec<Page> {
         page("/p/{project_id}/tasks/{id}/result", In(Read), task::result),
         action("/p/{project_id}/tasks/{id}/cancel", In(Manage), task::cancel),
         action("/p/{project_id}/tasks/{id}/retry", In(Manage), task::retry),
-        page("/p/{project_id}/tasks/{id}/edit", In(Queue), task::edit),
+        page("/p/{project_id}/tasks/{id}/edit", In(Queue), queue::edit),
 
         page("/p/{project_id}/codes", In(Read), codes::list),
         page("/p/{project_id}/codes/{id}", In(Read), codes::page),
         action("/p/{project_id}/codes/{id}/pause", In(Manage), codes::pause),
         action("/p/{project_id}/codes/{id}/resume", In(Manage), codes::resume),
         page("/p/{project_id}/codes/{id}/download", In(Read), codes::download),
-        page("/p/{project_id}/queue", In(Queue), task::form),
-        action("/p/{project_id}/queue", In(Queue), task::queue),
+        page("/p/{project_id}/queue", In(Queue), queue::form),
+        action("/p/{project_id}/queue", In(Queue), queue::queue),
 
         page("/p/{project_id}/schedules", In(Read), schedules::list),
         page("/p/{project_id}/schedules/new", In(Queue), schedules::form),

@@ -8,13 +8,14 @@ use axum::extract::State;
 use windlass_model::id::{ProjectId, ScheduleId};
 use windlass_model::schedule::{Schedule, ScheduleStatus, first_grid_point_after};
 use windlass_model::time::Timestamp;
+use windlass_model::wire::BadField;
 use windlass_model::wire::lenient::{Number, Payload, Text};
 use windlass_model::wire::schedules::{CreateRequest, ScheduleRequest};
 use windlass_model::wire::tasks::TaskRequest;
-use windlass_model::wire::{BadField, Page};
 use windlass_store::types::TaskQuery;
 
 use super::answer::{Shown, done, show};
+use super::choices::{MOST, code_names};
 use super::form::Form;
 use super::guard::Here;
 use super::payload::{self, Content};
@@ -30,9 +31,6 @@ use crate::app::App;
 use crate::auth::InProject;
 use crate::error::ApiError;
 use crate::query::Query;
-
-/// Schedules on the page.
-const MOST: Page = Page { skip: 0, limit: 500 };
 
 /// Firings that are told ahead.
 const AHEAD: usize = 10;
@@ -207,8 +205,7 @@ fn same(project: ProjectId, schedule: &Schedule, code_name: &str) -> Vec<Same> {
 
 impl Fields {
     async fn empty(app: &App, project: ProjectId) -> Result<Self, ApiError> {
-        let codes = app.store.codes(project, MOST).await?;
-        Ok(Self { codes: codes.into_iter().map(|c| c.name).collect(), ..Self::default() })
+        Ok(Self { codes: code_names(app, project).await?, ..Self::default() })
     }
 
     async fn of(
@@ -257,34 +254,25 @@ pub(super) async fn form(
     }))
 }
 
-fn request(form: &Query) -> Result<ScheduleRequest, BadField> {
-    // An empty field means nothing, as in every client.
-    let text = |key: &str| form.get(key).map_or(Text::default(), |v| Text::Is(v.to_owned()));
-    let number = |key: &str| -> Result<Number, BadField> {
-        Ok(form.number(key)?.map_or(Number::default(), Number::Is))
-    };
+fn request(form: &Form) -> Result<ScheduleRequest, BadField> {
     Ok(ScheduleRequest {
-        code_name: text("code_name"),
-        payload: Some(Payload(form.get("payload").unwrap_or_default().replace("\r\n", "\n").into_bytes())),
-        name: text("name"),
-        start_at: text("start_at"),
-        run_every: number("run_every")?,
-        run_times: number("run_times")?,
-        end_at: text("end_at"),
-        priority: number("priority")?,
-        timeout: number("timeout")?,
-        cluster: text("cluster"),
-        label: text("label"),
+        code_name: form.text("code_name"),
+        payload: Some(form.payload()),
+        name: form.text("name"),
+        start_at: form.text("start_at"),
+        run_every: form.number("run_every")?,
+        run_times: form.number("run_times")?,
+        end_at: form.text("end_at"),
+        priority: form.number("priority")?,
+        timeout: form.number("timeout")?,
+        cluster: form.text("cluster"),
+        label: form.text("label"),
         ..ScheduleRequest::default()
     })
 }
 
 /// `POST /p/{project}/schedules/new`.
-pub(super) async fn create(
-    State(app): State<Arc<App>>,
-    InProject(project): InProject,
-    Form(form): Form,
-) -> Shown {
+pub(super) async fn create(State(app): State<Arc<App>>, InProject(project): InProject, form: Form) -> Shown {
     let refs = api::make(&app, project, CreateRequest { schedules: Some(vec![request(&form)?]) }).await?;
     let target = refs.first().map_or(String::new(), |s| format!("/{}", s.id));
     Ok(done(&format!("/p/{project}/schedules{target}"), "Scheduled"))
@@ -295,7 +283,7 @@ pub(super) async fn update(
     State(app): State<Arc<App>>,
     InProject(project): InProject,
     Id(id): Id<ScheduleId>,
-    Form(form): Form,
+    form: Form,
 ) -> Shown {
     api::change(&app, project, id, &request(&form)?).await?;
     Ok(done(&format!("/p/{project}/schedules/{id}"), "Changed"))

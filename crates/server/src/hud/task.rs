@@ -1,4 +1,4 @@
-//! One task: its facts, why it stands where it stands, what it got, wrote and left; and the form that queues one.
+//! One task: its facts, why it stands where it stands, what it got, wrote and left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,8 @@ use windlass_model::exit::{Exit, Outcome};
 use windlass_model::id::{ProjectId, TaskId};
 use windlass_model::project::Scope;
 use windlass_model::task::{Attempt, Task};
-use windlass_model::wire::lenient::{Number, Payload, Text};
-use windlass_model::wire::tasks::TaskRequest;
-use windlass_model::wire::{BadField, Page};
 
 use super::answer::{Shown, done, show};
-use super::form::Form;
 use super::guard::Here;
 use super::log::{self, Lines};
 use super::payload::{self, Content};
@@ -24,7 +20,7 @@ use super::shell::Shell;
 use super::show::{When, bytes, span, span_ms};
 use crate::api::params::Id;
 use crate::api::present::Names;
-use crate::api::queueing::{Key, Origin};
+use crate::api::queueing::Origin;
 use crate::api::{explain, logs, tasks as api};
 use crate::app::App;
 use crate::auth::InProject;
@@ -302,104 +298,10 @@ pub(super) async fn retry(
     Ok(to_task(project, queued.first().map(|t| t.id), "Queued again, as a new task"))
 }
 
-fn to_task(project: ProjectId, id: Option<TaskId>, said: &str) -> Response {
+/// Shows the task that was queued.
+pub(super) fn to_task(project: ProjectId, id: Option<TaskId>, said: &str) -> Response {
     match id {
         Some(id) => done(&format!("/p/{project}/tasks/{id}"), said),
         None => done(&format!("/p/{project}/tasks"), said),
     }
-}
-
-#[derive(Template)]
-#[template(path = "hud/queue.html")]
-struct QueuePage {
-    shell: Shell,
-    codes: Vec<String>,
-    code_name: String,
-    payload: String,
-    label: String,
-    cluster: String,
-    priority: String,
-    timeout: String,
-    of: String,
-}
-
-/// `GET /p/{project}/queue?code_name=…`: an empty form.
-pub(super) async fn form(
-    State(app): State<Arc<App>>,
-    here: Here,
-    InProject(project): InProject,
-    query: Query,
-) -> Shown {
-    let empty = String::new;
-    let code_name = query.get("code_name").unwrap_or_default().to_owned();
-    let page = QueuePage {
-        codes: names(&app, project).await?,
-        code_name,
-        payload: empty(),
-        label: empty(),
-        cluster: empty(),
-        priority: empty(),
-        timeout: empty(),
-        of: empty(),
-        shell: Shell { live: String::new(), ..here.shell(&app, "Tasks", "Queue a task")? },
-    };
-    Ok(show(&page))
-}
-
-/// `GET /p/{project}/tasks/{id}/edit`: the form filled with what the task got, to be changed and queued anew.
-pub(super) async fn edit(
-    State(app): State<Arc<App>>,
-    here: Here,
-    InProject(project): InProject,
-    Id(id): Id<TaskId>,
-) -> Shown {
-    if !here.may(Scope::Read) {
-        return Err(ApiError::forbidden("the payload is shown to those who may read").into());
-    }
-    let task = app.task_of(project, id).await?.new;
-    let payload = String::from_utf8(task.payload)
-        .map_err(|_| ApiError::bad_request("the payload is not text, so it cannot be edited here"))?;
-    let page = QueuePage {
-        codes: names(&app, project).await?,
-        code_name: Names::new(&app).name(task.code).await?,
-        payload,
-        label: task.label.unwrap_or_default(),
-        cluster: task.cluster,
-        priority: task.priority.get().to_string(),
-        timeout: task.timeout_s.to_string(),
-        of: id.to_string(),
-        shell: Shell { live: String::new(), ..here.shell(&app, "Tasks", "Queue it again, changed")? },
-    };
-    Ok(show(&page))
-}
-
-async fn names(app: &App, project: ProjectId) -> Result<Vec<String>, ApiError> {
-    let codes = app.store.codes(project, Page { skip: 0, limit: 500 }).await?;
-    Ok(codes.into_iter().map(|c| c.name).collect())
-}
-
-/// `POST /p/{project}/queue`: shows the new task.
-pub(super) async fn queue(
-    State(app): State<Arc<App>>,
-    InProject(project): InProject,
-    Form(form): Form,
-) -> Shown {
-    let text = |key: &str| form.get(key).map_or(Text::default(), |v| Text::Is(v.to_owned()));
-    let number = |key: &str| -> Result<Number, BadField> {
-        Ok(form.number(key)?.map_or(Number::default(), Number::Is))
-    };
-    let request = TaskRequest {
-        code_name: text("code_name"),
-        // A browser sends a line feed as two characters.
-        payload: Payload(form.get("payload").unwrap_or_default().replace("\r\n", "\n").into_bytes()),
-        label: text("label"),
-        cluster: text("cluster"),
-        priority: number("priority")?,
-        timeout: number("timeout")?,
-        delay: number("delay")?,
-        ..TaskRequest::default()
-    };
-    let order = request.validate(&app.config.limits)?;
-    let queued = app.queue(project, Origin::default(), vec![order], Key::default()).await?;
-    Ok(to_task(project, queued.first().map(|t| t.id), "Queued"))
 }

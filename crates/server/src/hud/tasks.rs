@@ -6,10 +6,10 @@ use askama::Template;
 use axum::extract::State;
 use windlass_model::id::{CodeId, ProjectId, TaskId};
 use windlass_model::task::{Status, Task};
-use windlass_model::wire::Page;
-use windlass_store::types::{Cancelled, Statuses, TaskQuery};
+use windlass_store::types::{Cancelled, Counts, Statuses, TaskQuery};
 
 use super::answer::{Shown, done, show};
+use super::choices::code_names;
 use super::form::Form;
 use super::guard::Here;
 use super::same::{Same, quoted};
@@ -147,12 +147,13 @@ pub(super) async fn page(
     }
     let filter = Filter::of(&query);
     let chosen = query.get("code_name");
-    let codes = app.store.codes(project, Page { skip: 0, limit: 500 }).await?;
+    let codes = code_names(&app, project).await?;
     let lanes = app.store.counts(Some(project)).await?;
+    let all: Counts = lanes.iter().map(|l| &l.counts).sum();
     let statuses = Status::ALL.map(|status| StatusBox {
         status: status.as_str(),
         is_on: query.flag(status.as_str()),
-        count: count(lanes.iter().map(|l| l.counts.get(status)).sum()),
+        count: count(all.get(status)),
     });
     let note = match found.cursor {
         Some(_) if !text.is_empty() && rows.len() < PER_PAGE => {
@@ -167,8 +168,8 @@ pub(super) async fn page(
     Ok(show(&TasksPage {
         statuses: statuses.into(),
         codes: codes
-            .iter()
-            .map(|c| Choice { name: c.name.clone(), is_chosen: Some(c.name.as_str()) == chosen })
+            .into_iter()
+            .map(|name| Choice { is_chosen: Some(name.as_str()) == chosen, name })
             .collect(),
         same: vec![listing(project, &query, &filter)],
         is_filtered: !filter.query.is_empty(),
