@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_client::Client;
 use windlass_client::package::Package;
 use windlass_model::id::ScheduleId;
+use windlass_model::limits::Network;
 use windlass_model::wire::codes::UploadRequest;
 use windlass_model::wire::lenient::{Number, Payload, Text};
 use windlass_model::wire::schedules::ScheduleRequest;
@@ -45,8 +46,8 @@ pub(crate) async fn tell(plot: Plot, stop: CancellationToken) -> Result<()> {
     };
     let data =
         plot.data.or_else(|| temporary.as_ref().map(|t| t.path().to_owned())).context("no data directory")?;
-    // The workers are ours, and the site is on this host's loopback, which a sandbox keeps from them.
-    let flags = ["--listen", &plot.listen, "--set", "sandbox.policy=off"];
+    // As much of a sandbox as this host has. The site is on its loopback, which only the network of the host reaches.
+    let flags = ["--listen", &plot.listen, "--set", "sandbox.policy=degrade", "--set", "network.host=true"];
     let windlass = Windlass::start("up", &data, &flags)?;
     say(&out, &format!("Windlass runs at {} (data in {})", windlass.client.url(), data.display()))?;
 
@@ -101,6 +102,7 @@ async fn upload(client: &Client) -> Result<()> {
             command: Text::from(command),
             retries: Number::from(retries),
             retries_delay: Number::from(1),
+            network: Text::from(Network::Host.as_str()),
             ..UploadRequest::default()
         };
         client.upload(&request, Some(zip.clone()), None).await?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use windlass_model::runner::Isolation;
 use windlass_model::task::Status;
 use windlass_model::wire::tasks::{Attempt, Task};
 
@@ -24,6 +25,7 @@ pub(super) struct Summary {
     wall: Duration,
     compute: Duration,
     slowest: Option<(String, Duration)>,
+    isolation: Option<Isolation>,
 }
 
 impl Summary {
@@ -45,6 +47,7 @@ impl Summary {
             slowest: slowest
                 .max_by_key(|(_, ms)| *ms)
                 .map(|(zone, ms)| (zone.clone(), Duration::from_millis(ms))),
+            isolation: zones.iter().flat_map(|z| &z.attempts).find_map(|a| a.isolation.clone()),
         }
     }
 }
@@ -63,6 +66,9 @@ impl fmt::Display for Summary {
         writeln!(f, "  compute time  {:.2} s, the sum over all attempts", self.compute.as_secs_f64())?;
         if let Some((zone, time)) = &self.slowest {
             writeln!(f, "  slowest       {zone}, {} ms", time.as_millis())?;
+        }
+        if let Some(isolation) = &self.isolation {
+            writeln!(f, "  isolation     {}", isolation.level)?;
         }
         let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (zone, reason) in &self.failures {

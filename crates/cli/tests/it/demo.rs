@@ -17,6 +17,9 @@ fn the_demo_tells_its_story_and_names_what_failed() {
     assert!(told.contains("472 (465 complete, 7 failed)"), "{told}");
     assert!(told.contains("4 tasks succeeded on a retry"), "{told}");
     assert!(told.contains("no UGC line") && told.contains("answered 404"), "{told}");
+    let level =
+        if std::env::var_os("WINDLASS_TEST_REQUIRE_SANDBOX").is_some() { "namespaces+cgroups" } else { "" };
+    assert!(told.contains(&format!("isolation     {level}")), "{told}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it leaves nothing behind");
 }
 
