@@ -16,6 +16,38 @@ pub fn day(at: Timestamp) -> i64 {
     at.as_millis().div_euclid(86_400_000)
 }
 
+/// How fine sums over time are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Grain {
+    /// By the minute.
+    Minute,
+    /// By the quarter of an hour: a week of them is read at once.
+    Quarter,
+}
+
+impl Grain {
+    /// Every grain.
+    pub const ALL: [Grain; 2] = [Grain::Minute, Grain::Quarter];
+
+    /// How many minutes a step has.
+    pub const fn minutes(self) -> i64 {
+        match self {
+            Grain::Minute => 1,
+            Grain::Quarter => 15,
+        }
+    }
+
+    /// The step that `at` is in, since the epoch.
+    pub fn step(self, at: Timestamp) -> i64 {
+        minute(at).div_euclid(self.minutes())
+    }
+
+    /// When the step begins.
+    pub fn begin(self, step: i64) -> Timestamp {
+        Timestamp::from_millis(step * self.minutes() * 60_000)
+    }
+}
+
 /// What sums are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageBy {
@@ -205,6 +237,13 @@ mod tests {
         }
         let quantile = |share| histogram.quantile(share).map(|time| time.as_millis());
         assert_eq!([0.0, 0.2, 0.5, 0.8, 0.95, 1.0].map(quantile), [1, 1, 4, 4, 128, 128].map(Some));
+    }
+
+    #[test]
+    fn steps_begin_where_they_are_counted_from() {
+        let at = Timestamp::from_secs(100 * 86_400 + 3_661);
+        let begins = Grain::ALL.map(|grain| grain.begin(grain.step(at)));
+        assert_eq!(begins, [100 * 86_400 + 3_660, 100 * 86_400 + 3_600].map(Timestamp::from_secs));
     }
 
     proptest! {

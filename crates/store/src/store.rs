@@ -15,7 +15,7 @@ use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
 use windlass_model::task::{Attempt, NewTask, Stored, Task};
 use windlass_model::time::Timestamp;
-use windlass_model::usage::{ComputeTime, UsageBy};
+use windlass_model::usage::{ComputeTime, Grain, UsageBy};
 use windlass_model::wire::Page;
 
 use crate::error::StoreError;
@@ -238,15 +238,16 @@ pub trait Store: Send + Sync + 'static {
     /// Tasks of the package that ended from the minute of `from` to the minute of `to`, by final status.
     async fn ended_between(&self, code: CodeId, from: Timestamp, to: Timestamp) -> Result<Counts>;
 
-    /// What ended in the minutes from that of `from` to that of `to`, of the package or of all packages of the project;
-    /// ascending. Minutes in which nothing ended are left out.
-    async fn minutes(
+    /// What happened in the steps from that of `from` to that of `to`, by package, of one or of all of the project, each
+    /// with when its step begins; ascending. Steps in which nothing happened are left out.
+    async fn rollups(
         &self,
         project: ProjectId,
         code: Option<CodeId>,
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<(Timestamp, Rollup)>>;
+        grain: Grain,
+    ) -> Result<Vec<(CodeId, Timestamp, Rollup)>>;
 
     /// What attempts of the project used that ended on the days from that of `from` to that of `to`, in UTC; ascending.
     /// Exact, and independent of how long tasks are kept. A sum by schedule is of the tasks that it made.

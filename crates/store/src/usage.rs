@@ -1,4 +1,4 @@
-//! Sums that outlive the tasks they are of: what ended by the minute, what it used by the day.
+//! Sums that outlive the tasks they are of: what ended and how the queue changed over time, what was used by the day.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use windlass_model::usage::{ComputeTime, Histogram};
 
 use crate::types::Counts;
 
-/// What ended in a minute.
+/// What happened in a minute or a longer step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rollup {
     /// Tasks, by the final status.
@@ -20,6 +20,9 @@ pub struct Rollup {
     pub ran: Histogram,
     /// How long attempts were due before they started.
     pub waited: Histogram,
+    /// By how much the number of queued tasks rose; below zero: it fell. With the number now, which is exact, the
+    /// number at the end of any step before is the number now less what it rose by since.
+    pub queued: i64,
 }
 
 impl Rollup {
@@ -43,6 +46,7 @@ impl Rollup {
         self.compute.add(&other.compute);
         self.ran.add(&other.ran);
         self.waited.add(&other.waited);
+        self.queued += other.queued;
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
+use windlass_model::usage::Grain;
 use windlass_store::usage::Rollup;
 
 use super::show::{count, is_failure};
@@ -33,6 +34,14 @@ impl Range {
     /// The range that the address names; the last hour if it names none.
     pub(super) fn named(name: Option<&str>) -> Self {
         Self::ALL.into_iter().find(|range| Some(range.name()) == name).unwrap_or(Range::Hour)
+    }
+
+    /// How fine the sums are that its bars are made of.
+    pub(super) fn grain(self) -> Grain {
+        match self {
+            Range::Hour => Grain::Minute,
+            Range::Day | Range::Week => Grain::Quarter,
+        }
     }
 
     /// How many bars it has and what each stands for.

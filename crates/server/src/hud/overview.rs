@@ -11,7 +11,7 @@ use windlass_model::project::Scope;
 use windlass_model::schedule::ScheduleStatus;
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
-use windlass_model::usage::{Histogram, UsageBy};
+use windlass_model::usage::{Grain, Histogram, UsageBy};
 use windlass_store::types::{Counts, TaskQuery};
 use windlass_store::usage::{Rollup, UsageOf};
 
@@ -92,7 +92,9 @@ pub(super) async fn page(
 ) -> Shown {
     let now = app.now();
     let range = Range::named(query.get("range"));
-    let minutes = app.store.minutes(project, None, range.begin(now), now).await?;
+    let rollups = app.store.rollups(project, None, range.begin(now), now, range.grain()).await?;
+    let steps: Vec<(Timestamp, Rollup)> = rollups.iter().map(|(_, at, rollup)| (*at, *rollup)).collect();
+    let last_hour = app.store.rollups(project, None, now - LATELY, now, Grain::Minute).await?;
     let today = app.store.usage(project, now, now, UsageBy::Code).await?;
     let codes = app.store.codes(project, MOST).await?;
     let lanes = app.store.counts(Some(project)).await?;
@@ -102,7 +104,8 @@ pub(super) async fn page(
     let mut needs = Vec::new();
     for code in &codes {
         let stand = lanes.iter().filter(|l| l.code == code.id).map(|l| &l.counts).sum();
-        let ended = app.store.ended_between(code.id, now - LATELY, now).await?;
+        let ended =
+            last_hour.iter().filter(|(of, ..)| *of == code.id).map(|(.., rollup)| &rollup.ended).sum();
         lately += &ended;
         needs.extend(need_of(project, code, &stand, &ended));
         let used = today.iter().find(|(of, _)| *of == UsageOf::Code(code.id)).map(|(_, used)| used.wall_ms);
@@ -150,8 +153,8 @@ pub(super) async fn page(
         needs,
         codes: rows,
         ranges: Range::ALL.map(|r| (r.name(), r == range)),
-        chart: chart::ended(range, &minutes, now),
-        sums: sums(&minutes),
+        chart: chart::ended(range, &steps, now),
+        sums: sums(&steps),
         failed: Row::all(&app, &mut names, &failed).await?,
         newest: Row::all(&app, &mut names, &TaskQuery::of(project, NEWEST)).await?,
         is_new: codes.is_empty(),
@@ -183,9 +186,9 @@ fn figure(
 }
 
 /// What the range comes to, beside what ended.
-fn sums(minutes: &[(Timestamp, Rollup)]) -> Vec<(&'static str, String)> {
+fn sums(steps: &[(Timestamp, Rollup)]) -> Vec<(&'static str, String)> {
     let mut all = Rollup::default();
-    minutes.iter().for_each(|(_, minute)| all.add(minute));
+    steps.iter().for_each(|(_, step)| all.add(step));
     let times = |histogram: &Histogram| {
         let at =
             |share| histogram.quantile(share).map_or("–".to_owned(), |bound| format!("< {}", span(bound)));

@@ -8,7 +8,7 @@ use windlass_model::lease::Fence;
 use windlass_model::runner::Held;
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
-use windlass_model::usage::UsageBy;
+use windlass_model::usage::{Grain, UsageBy};
 use windlass_model::wire::Page;
 
 use super::world::{CLUSTERS, Ids};
@@ -115,8 +115,11 @@ pub(super) async fn everything(
             both!(usage(*project, Timestamp::default(), later, by));
             both!(usage(*project, now - Duration::from_secs(86_400), now, by));
         }
-        both!(minutes(*project, None, Timestamp::default(), later));
-        both!(minutes(*project, ids.codes.first().copied(), now - Duration::from_secs(600), now));
+        for grain in Grain::ALL {
+            both!(rollups(*project, None, Timestamp::default(), later, grain));
+            let lately = now - Duration::from_secs(600);
+            both!(rollups(*project, ids.codes.first().copied(), lately, now, grain));
+        }
         for query in queries(&TaskQuery::of(*project, 1_000), ids, now) {
             both!(tasks(&query));
         }

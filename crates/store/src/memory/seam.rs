@@ -11,7 +11,7 @@ use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
 use windlass_model::task::{Attempt, NewTask, Stored, Task};
 use windlass_model::time::Timestamp;
-use windlass_model::usage::{ComputeTime, UsageBy};
+use windlass_model::usage::{ComputeTime, Grain, UsageBy};
 use windlass_model::wire::Page;
 
 use super::State;
@@ -239,14 +239,15 @@ impl Store for Memory {
         Ok(self.state.lock().ended_between(code, from, to))
     }
 
-    async fn minutes(
+    async fn rollups(
         &self,
         project: ProjectId,
         code: Option<CodeId>,
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<(Timestamp, Rollup)>> {
-        Ok(self.state.lock().minutes(project, code, from, to))
+        grain: Grain,
+    ) -> Result<Vec<(CodeId, Timestamp, Rollup)>> {
+        Ok(self.state.lock().rollups(project, code, from, to, grain))
     }
 
     async fn usage(

@@ -13,7 +13,7 @@ use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::{Schedule, ScheduleStatus};
 use windlass_model::task::{Attempt, NewTask, Status, Stored, Task, TaskState};
 use windlass_model::time::Timestamp;
-use windlass_model::usage::{ComputeTime, UsageBy};
+use windlass_model::usage::{ComputeTime, Grain, UsageBy};
 use windlass_model::wire::Page;
 
 use super::usage::Sums;
@@ -203,6 +203,7 @@ impl State {
         for new in tasks {
             let place = if new.run_at > new.created_at { Place::Delayed } else { Place::Ready };
             let cluster = new.cluster.clone();
+            self.sums.queued(new.code, 1, new.created_at);
             let task = Task { state: TaskState::queued(&new), new };
             let seq = task.new.id.seq();
             let row = Row { task, place, attempts: Vec::new(), chunks: BTreeMap::new(), result: None };
@@ -278,6 +279,7 @@ impl State {
             state.runner = Some(claiming.runner);
             let task = row.task.new.clone();
             let attempt = row.task.state.attempts;
+            self.sums.queued(code, -1, now);
             let revision = self.revision(code, task.rev);
             let revision =
                 revision.ok_or_else(|| StoreError::Damaged("a task without its revision".to_owned()))?;
@@ -394,6 +396,7 @@ impl State {
             Verdict::Again { run_at, why, msg } => {
                 let Some(row) = self.tasks.get_mut(&seq) else { return };
                 row.place = if run_at > now { Place::Delayed } else { Place::Ready };
+                self.sums.queued(row.task.new.code, 1, now);
                 let state = &mut row.task.state;
                 state.status = Status::Queued;
                 state.run_at = run_at;
@@ -420,6 +423,9 @@ impl State {
         signals: &Signals,
     ) {
         let Some(row) = self.tasks.get_mut(&seq) else { return };
+        if row.task.state.status == Status::Queued {
+            self.sums.queued(row.task.new.code, -1, now);
+        }
         row.place = Place::Done;
         let state = &mut row.task.state;
         state.status = status;
@@ -734,15 +740,16 @@ impl State {
         self.sums.ended_between(code, from, to)
     }
 
-    pub(super) fn minutes(
+    pub(super) fn rollups(
         &self,
         project: ProjectId,
         code: Option<CodeId>,
         from: Timestamp,
         to: Timestamp,
-    ) -> Vec<(Timestamp, Rollup)> {
+        grain: Grain,
+    ) -> Vec<(CodeId, Timestamp, Rollup)> {
         let is_wanted = |id| code.is_none_or(|code| code == id) && self.is_of(id, project);
-        self.sums.minutes(is_wanted, from, to)
+        self.sums.rollups(is_wanted, from, to, grain)
     }
 
     pub(super) fn usage(

@@ -1,4 +1,4 @@
-//! Sums of what ended.
+//! Sums of what happened.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use windlass_model::exit::Usage;
 use windlass_model::id::{CodeId, ScheduleId};
 use windlass_model::task::{Status, Task};
 use windlass_model::time::Timestamp;
-use windlass_model::usage::{ComputeTime, UsageBy, day, minute};
+use windlass_model::usage::{ComputeTime, Grain, UsageBy, day};
 
 use crate::types::{Counts, Retention};
 use crate::usage::{Rollup, UsageOf};
@@ -15,21 +15,32 @@ use crate::usage::{Rollup, UsageOf};
 /// Every sum that is kept.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sums {
-    minutes: BTreeMap<(CodeId, i64), Rollup>,
+    rollups: BTreeMap<(Grain, CodeId, i64), Rollup>,
     days: BTreeMap<(CodeId, i64), ComputeTime>,
     schedules: BTreeMap<(CodeId, i64, ScheduleId), ComputeTime>,
 }
 
 impl Sums {
     pub(super) fn task_ended(&mut self, code: CodeId, status: Status, now: Timestamp) {
-        self.minutes.entry((code, minute(now))).or_default().task(status);
+        self.each(code, now, |rollup| rollup.task(status));
+    }
+
+    /// The number of queued tasks of the package changed by so much.
+    pub(super) fn queued(&mut self, code: CodeId, by: i64, now: Timestamp) {
+        self.each(code, now, |rollup| rollup.queued += by);
+    }
+
+    fn each(&mut self, code: CodeId, now: Timestamp, add: impl Fn(&mut Rollup)) {
+        for grain in Grain::ALL {
+            add(self.rollups.entry((grain, code, grain.step(now))).or_default());
+        }
     }
 
     /// The attempt that `task` is in the midst of ended.
     pub(super) fn attempt_ended(&mut self, task: &Task, usage: Option<Usage>, now: Timestamp) {
         let code = task.new.code;
         let waited = task.state.started_at.map_or(Duration::ZERO, |at| at.since(task.state.run_at));
-        self.minutes.entry((code, minute(now))).or_default().attempt(waited, usage);
+        self.each(code, now, |rollup| rollup.attempt(waited, usage));
         let used = ComputeTime::of(usage);
         self.days.entry((code, day(now))).or_default().add(&used);
         if let Some(schedule) = task.new.schedule {
@@ -38,22 +49,22 @@ impl Sums {
     }
 
     pub(super) fn ended_between(&self, code: CodeId, from: Timestamp, to: Timestamp) -> Counts {
-        self.minutes(|of| of == code, from, to).iter().fold(Rollup::default(), plus).ended
+        let minutes = self.rollups(|of| of == code, from, to, Grain::Minute);
+        minutes.iter().map(|(_, _, rollup)| &rollup.ended).sum()
     }
 
-    pub(super) fn minutes(
+    pub(super) fn rollups(
         &self,
         is_wanted: impl Fn(CodeId) -> bool,
         from: Timestamp,
         to: Timestamp,
-    ) -> Vec<(Timestamp, Rollup)> {
-        let mut sums: BTreeMap<i64, Rollup> = BTreeMap::new();
-        for (&(code, at), rollup) in &self.minutes {
-            if is_wanted(code) && (minute(from)..=minute(to)).contains(&at) {
-                sums.entry(at).or_default().add(rollup);
-            }
-        }
-        sums.into_iter().map(|(at, rollup)| (Timestamp::from_millis(at * 60_000), rollup)).collect()
+        grain: Grain,
+    ) -> Vec<(CodeId, Timestamp, Rollup)> {
+        let steps = grain.step(from)..=grain.step(to);
+        let kept = self.rollups.iter().filter(|((of, code, step), rollup)| {
+            *of == grain && is_wanted(*code) && steps.contains(step) && **rollup != Rollup::default()
+        });
+        kept.map(|((_, code, step), rollup)| (*code, grain.begin(*step), *rollup)).collect()
     }
 
     pub(super) fn usage(
@@ -86,13 +97,8 @@ impl Sums {
 
     pub(super) fn prune(&mut self, retention: Retention, now: Timestamp) {
         let oldest = day(now - retention.usage_days);
-        self.minutes.retain(|(_, at), _| *at >= minute(now - retention.usage_minutes));
+        self.rollups.retain(|(grain, _, step), _| *step >= grain.step(now - retention.usage_minutes));
         self.days.retain(|(_, at), _| *at >= oldest);
         self.schedules.retain(|(_, at, _), _| *at >= oldest);
     }
-}
-
-fn plus(mut sum: Rollup, (_, rollup): &(Timestamp, Rollup)) -> Rollup {
-    sum.add(rollup);
-    sum
 }

@@ -14,12 +14,13 @@ use crate::error::StoreError;
 
 /// Each is applied once, in order; `user_version` counts those that are. One that names `{day}` is applied to every
 /// partition that is there; those that are made later have it from the start. Never changed once released.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/0001_tables.sql"),
     include_str!("migrations/0002_trace.sql"),
     include_str!("migrations/0003_usage.sql"),
     include_str!("migrations/0004_usage_so_far.sql"),
     include_str!("migrations/0005_asked.sql"),
+    include_str!("migrations/0006_rollup.sql"),
 ];
 
 const PAGE_BYTES: u64 = 8192;
@@ -150,8 +151,8 @@ mod tests {
             [[3, 8, 2]]
         );
         assert_eq!(
-            rows("SELECT minute, complete, error, timeout, cancelled, killed FROM usage_minute"),
-            [[9, 1, 2, 0, 0, 0], [10, 0, 0, 0, 1, 0]]
+            rows("SELECT grain, step, complete, error, timeout, cancelled, killed FROM rollup"),
+            [[1, 9, 1, 2, 0, 0, 0], [1, 10, 0, 0, 0, 1, 0], [15, 0, 1, 2, 0, 1, 0]]
         );
         assert_eq!(rows("PRAGMA user_version"), [[MIGRATIONS.len() as i64]]);
     }

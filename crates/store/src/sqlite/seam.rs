@@ -17,7 +17,7 @@ use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
 use windlass_model::task::{Attempt, NewTask, Status, Stored, Task};
 use windlass_model::time::Timestamp;
-use windlass_model::usage::{ComputeTime, UsageBy};
+use windlass_model::usage::{ComputeTime, Grain, UsageBy};
 use windlass_model::wire::Page;
 
 use super::fault::store_error;
@@ -435,18 +435,20 @@ impl Store for Sqlite {
         self.read(|conn, _| reads::usage::ended_between(conn, package, from, to))
     }
 
-    async fn minutes(
+    async fn rollups(
         &self,
         project: ProjectId,
         code: Option<CodeId>,
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<(Timestamp, Rollup)>> {
+        grain: Grain,
+    ) -> Result<Vec<(CodeId, Timestamp, Rollup)>> {
         self.read_at_length(move |conn, view| {
             let packages =
                 view.catalog.packages_of(project).filter(|(_, id)| code.is_none_or(|code| code == *id));
-            let packages: Vec<usize> = packages.map(|(number, _)| number).collect();
-            reads::usage::minutes(conn, &packages, from, to)
+            let mut packages: Vec<_> = packages.collect();
+            packages.sort_unstable_by_key(|(_, id)| *id);
+            reads::usage::rollups(conn, &packages, from, to, grain)
         })
         .await
     }

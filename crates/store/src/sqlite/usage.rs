@@ -1,4 +1,4 @@
-//! Sums of what ended: net deltas in memory while a group is at work, one row for each minute, day and schedule that it
+//! Sums of what happened: net deltas in memory while a group is at work, one row for each step, day and schedule that it
 //! touched at its commit.
 
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use windlass_model::exit::Usage;
 use windlass_model::id::ScheduleId;
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
-use windlass_model::usage::{ComputeTime, Histogram, day, minute};
+use windlass_model::usage::{ComputeTime, Grain, Histogram, day, minute};
 
 use super::rows::{IdBytes, Run, int, uint};
 use crate::usage::Rollup;
@@ -26,6 +26,11 @@ impl Deltas {
         self.minutes.entry((package, minute(now))).or_default().task(status);
     }
 
+    /// The number of queued tasks of the package changed by so much.
+    pub(super) fn queued(&mut self, package: usize, by: i64, now: Timestamp) {
+        self.minutes.entry((package, minute(now))).or_default().queued += by;
+    }
+
     /// The attempt, of the package, ended.
     pub(super) fn attempt_ended(&mut self, package: usize, run: &Run, usage: Option<Usage>, now: Timestamp) {
         let waited = run.state.started_at.map(|at| at.since(run.state.run_at)).unwrap_or_default();
@@ -40,34 +45,20 @@ impl Deltas {
         self.minutes.is_empty()
     }
 
-    /// Adds them to what is there. A minute is read, summed here and written back, as SQL cannot add histograms.
+    /// Adds them to what is there.
     pub(super) fn write(&self, conn: &Connection) -> rusqlite::Result<()> {
         let mut days: HashMap<(usize, i64), ComputeTime> = HashMap::new();
-        let mut at = conn.prepare_cached(include_str!("sql/usage_minute.sql"))?;
-        let mut put = conn.prepare_cached(include_str!("sql/put_usage_minute.sql"))?;
+        let mut steps: HashMap<(Grain, usize, i64), Rollup> = HashMap::new();
         for (&(package, minute), delta) in &self.minutes {
-            let sum = at.query_row(params![package, minute, minute], rollup).optional()?;
-            let mut sum = sum.unwrap_or_default();
-            sum.add(delta);
-            let (ended, used) = (&sum.ended, &sum.compute);
-            put.execute(params![
-                package,
-                minute,
-                int(ended.get(Status::Complete)),
-                int(ended.get(Status::Error)),
-                int(ended.get(Status::Timeout)),
-                int(ended.get(Status::Cancelled)),
-                int(ended.get(Status::Killed)),
-                int(used.attempts),
-                int(used.wall_ms),
-                int(used.cpu_us),
-                int(used.peak_memory_bytes),
-                sum.ran.to_bytes(),
-                sum.waited.to_bytes(),
-            ])?;
+            for grain in Grain::ALL {
+                steps.entry((grain, package, minute.div_euclid(grain.minutes()))).or_default().add(delta);
+            }
             if delta.compute.attempts > 0 {
                 days.entry((package, minute.div_euclid(MINUTES_A_DAY))).or_default().add(&delta.compute);
             }
+        }
+        for (&step, delta) in &steps {
+            add_to_step(conn, step, delta)?;
         }
         let mut add = conn.prepare_cached(include_str!("sql/add_usage_day.sql"))?;
         for (&(package, day), used) in &days {
@@ -85,6 +76,45 @@ impl Deltas {
 
 const MINUTES_A_DAY: i64 = 1440;
 
+fn add_to_step(
+    conn: &Connection,
+    (grain, package, step): (Grain, usize, i64),
+    delta: &Rollup,
+) -> rusqlite::Result<()> {
+    // Most groups that end nothing only queue and start tasks.
+    if (Rollup { queued: 0, ..*delta }) == Rollup::default() {
+        if delta.queued != 0 {
+            let mut add = conn.prepare_cached(include_str!("sql/add_queued.sql"))?;
+            add.execute(params![grain.minutes(), package, step, delta.queued])?;
+        }
+        return Ok(());
+    }
+    // It is read, summed here and written back, as SQL cannot add histograms.
+    let mut at = conn.prepare_cached(include_str!("sql/rollups.sql"))?;
+    let sum = at.query_row(params![grain.minutes(), package, step, step], rollup).optional()?;
+    let mut sum = sum.unwrap_or_default();
+    sum.add(delta);
+    let (ended, used) = (&sum.ended, &sum.compute);
+    conn.prepare_cached(include_str!("sql/put_rollup.sql"))?.execute(params![
+        grain.minutes(),
+        package,
+        step,
+        int(ended.get(Status::Complete)),
+        int(ended.get(Status::Error)),
+        int(ended.get(Status::Timeout)),
+        int(ended.get(Status::Cancelled)),
+        int(ended.get(Status::Killed)),
+        int(used.attempts),
+        int(used.wall_ms),
+        int(used.cpu_us),
+        int(used.peak_memory_bytes),
+        sum.ran.to_bytes(),
+        sum.waited.to_bytes(),
+        sum.queued,
+    ])?;
+    Ok(())
+}
+
 fn numbers(sum: &ComputeTime) -> [i64; 4] {
     [sum.attempts, sum.wall_ms, sum.cpu_us, sum.peak_memory_bytes].map(int)
 }
@@ -99,7 +129,7 @@ pub(super) fn compute_time(row: &Row<'_>, at: usize) -> rusqlite::Result<Compute
     })
 }
 
-/// What ended in a minute, from the columns of `usage_minute.sql`.
+/// What happened in a step, from the columns of `rollups.sql`.
 pub(super) fn rollup(row: &Row<'_>) -> rusqlite::Result<Rollup> {
     let mut rollup = Rollup { compute: compute_time(row, 5)?, ..Rollup::default() };
     for (at, status) in FINAL.into_iter().enumerate() {
@@ -107,6 +137,7 @@ pub(super) fn rollup(row: &Row<'_>) -> rusqlite::Result<Rollup> {
     }
     rollup.ran = histogram(row, 9)?;
     rollup.waited = histogram(row, 10)?;
+    rollup.queued = row.get(11)?;
     Ok(rollup)
 }
 

@@ -211,11 +211,20 @@ impl<'a> Work<'a> {
         Ok(lane)
     }
 
-    /// `n` more tasks of the lane have `status`; they had `before`.
-    pub(super) fn count(&mut self, lane: usize, before: Option<Status>, after: Option<Status>) {
+    /// A task of the lane has another status from `now` on.
+    pub(super) fn count(
+        &mut self,
+        lane: usize,
+        before: Option<Status>,
+        after: Option<Status>,
+        now: Timestamp,
+    ) {
         for (status, n) in [(before, -1), (after, 1)] {
-            if let Some(status) = status {
-                self.count_many(lane, status, n);
+            let Some(status) = status else { continue };
+            self.count_many(lane, status, n);
+            if status == Status::Queued {
+                let package = self.state.view.catalog.lanes()[lane].package;
+                self.effects.usage.queued(package, n, now);
             }
         }
     }

@@ -12,10 +12,11 @@ use windlass_model::id::TaskId;
 use windlass_model::log::{LogChunk, Stream};
 use windlass_model::runner::{AttemptLog, Held};
 use windlass_model::task::Status;
-use windlass_model::usage::{ComputeTime, UsageBy};
+use windlass_model::usage::{ComputeTime, Grain, UsageBy};
 use windlass_store::Store;
 use windlass_store::sqlite::{Options, Sqlite, audit};
-use windlass_store::types::{Finished, TaskQuery};
+use windlass_store::types::{Counts, Finished, TaskQuery};
+use windlass_store::usage::Rollup;
 
 use crate::world::{World, dir_of_child, ending, now, spawn, success};
 
@@ -135,9 +136,14 @@ fn sums_are_of_every_attempt(dir: &Path) {
             sum.add(&used);
         }
         assert_eq!(sum.attempts, attempts);
-        let minutes = store.minutes(project, None, from, to).await.unwrap();
-        assert_eq!(minutes.iter().map(|(_, rollup)| rollup.ended.total()).sum::<u64>(), ended);
-        assert_eq!(minutes.iter().map(|(_, rollup)| rollup.compute.attempts).sum::<u64>(), attempts);
+        let counts: Counts = store.counts(Some(project)).await.unwrap().iter().map(|l| &l.counts).sum();
+        for grain in Grain::ALL {
+            let rollups = store.rollups(project, None, from, to, grain).await.unwrap();
+            let mut sum = Rollup::default();
+            rollups.iter().for_each(|(_, _, rollup)| sum.add(rollup));
+            assert_eq!((sum.ended.total(), sum.compute.attempts), (ended, attempts));
+            assert_eq!(sum.queued, counts.get(Status::Queued) as i64);
+        }
         store.close().await;
     });
 }

@@ -80,7 +80,7 @@ pub(super) fn end_queued(work: &mut Work<'_>, seq: Seq, msg: &str, now: Timestam
     let mut state = task.state;
     msg.clone_into(&mut state.msg);
     ending::finish_task(work, task.new.id, lane, &state, Status::Cancelled, None, now)?;
-    work.count(lane, Some(Status::Queued), Some(Status::Cancelled));
+    work.count(lane, Some(Status::Queued), Some(Status::Cancelled), now);
     work.signal_task(task.new.id);
     Ok(())
 }

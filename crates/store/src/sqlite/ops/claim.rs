@@ -113,7 +113,7 @@ fn take(
         int(task.new.retry.delay_ms),
         task.new.schedule.map(|id| IdBytes(id.0)),
     ])?;
-    work.count(lane, Some(Status::Queued), Some(Status::Running));
+    work.count(lane, Some(Status::Queued), Some(Status::Running), now);
     let attempt = state.attempts;
     work.keep_running(Run {
         task: task.new.id,

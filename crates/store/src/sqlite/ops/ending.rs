@@ -62,7 +62,7 @@ pub(super) fn end_attempt(
             Status::Queued
         }
     };
-    work.count(run.lane, Some(Status::Running), Some(after));
+    work.count(run.lane, Some(Status::Running), Some(after), now);
     work.signal_task(run.task);
     let package = work.state.view.catalog.lanes()[run.lane].package;
     work.attempt_ended(package, run, ended.usage, now);

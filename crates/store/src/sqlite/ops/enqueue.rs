@@ -129,7 +129,7 @@ pub(super) fn insert(work: &mut Work<'_>, tasks: &[NewTask]) -> rusqlite::Result
             work.write(&tables.insert_payload)?.execute(params![seq.0, task.payload])?;
         }
         place(work, lane, key, task.run_at, task.created_at)?;
-        work.count(lane, None, Some(Status::Queued));
+        work.count(lane, None, Some(Status::Queued), task.created_at);
         work.note_seq(seq);
     }
     Ok(())

@@ -4,7 +4,7 @@ use rusqlite::params;
 use windlass_model::id::Seq;
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
-use windlass_model::usage::{day, minute};
+use windlass_model::usage::{Grain, day};
 
 use crate::StoreError;
 use crate::sqlite::health;
@@ -28,12 +28,12 @@ impl Operation for PruneOne {
             }
         }
         let oldest_day = day(now - retention.usage_days);
-        for (table, column, oldest) in [
-            ("usage_minute", "minute", minute(now - retention.usage_minutes)),
-            ("usage_day", "day", oldest_day),
-            ("usage_schedule", "day", oldest_day),
-        ] {
-            drop_sums(work, table, column, oldest)?;
+        for grain in Grain::ALL {
+            let rows = format!("rollup WHERE grain = {} AND step", grain.minutes());
+            drop_sums(work, &rows, grain.step(now - retention.usage_minutes))?;
+        }
+        for rows in ["usage_day WHERE day", "usage_schedule WHERE day"] {
+            drop_sums(work, rows, oldest_day)?;
         }
         let oldest_key = (now - retention.keys).as_millis();
         let mut old = work.read("SELECT EXISTS (SELECT 1 FROM queue_key WHERE at <= ?1)")?;
@@ -70,9 +70,9 @@ fn drop_empty_lanes(work: &mut Work<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Drops sums of before `oldest`, package by package: what goes is at the beginning of each.
-fn drop_sums(work: &mut Work<'_>, table: &str, column: &str, oldest: i64) -> rusqlite::Result<()> {
-    let old = format!("FROM {table} WHERE code = ?1 AND {column} < ?2");
+/// Drops the `rows` of before `oldest`, package by package: what goes is at the beginning of each.
+fn drop_sums(work: &mut Work<'_>, rows: &str, oldest: i64) -> rusqlite::Result<()> {
+    let old = format!("FROM {rows} < ?2 AND code = ?1");
     for package in 0..work.state.view.catalog.packages().len() {
         let mut any = work.read(&format!("SELECT EXISTS (SELECT 1 {old})"))?;
         if any.query_row(params![package, oldest], |row| row.get::<_, bool>(0))? {

@@ -1,11 +1,11 @@
-//! Sums of what ended.
+//! Sums of what happened.
 
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
-use windlass_model::id::{ProjectId, ScheduleId};
+use windlass_model::id::{CodeId, ProjectId, ScheduleId};
 use windlass_model::time::Timestamp;
-use windlass_model::usage::{ComputeTime, UsageBy, day, minute};
+use windlass_model::usage::{ComputeTime, Grain, UsageBy, day};
 
 use crate::sqlite::rows::IdBytes;
 use crate::sqlite::state::View;
@@ -22,9 +22,10 @@ pub(in crate::sqlite) fn ended_between(
 ) -> rusqlite::Result<Counts> {
     let mut sums = conn.prepare_cached(
         "SELECT total(complete), total(error), total(timeout), total(cancelled), total(killed)
-         FROM usage_minute WHERE code = ?1 AND minute BETWEEN ?2 AND ?3",
+         FROM rollup WHERE grain = ?1 AND code = ?2 AND step BETWEEN ?3 AND ?4",
     )?;
-    sums.query_row(params![package, minute(from), minute(to)], |row| {
+    let grain = Grain::Minute;
+    sums.query_row(params![grain.minutes(), package, grain.step(from), grain.step(to)], |row| {
         let mut counts = Counts::default();
         for (at, status) in FINAL.into_iter().enumerate() {
             counts.add(status, row.get::<_, f64>(at)? as u64);
@@ -33,22 +34,27 @@ pub(in crate::sqlite) fn ended_between(
     })
 }
 
-/// What ended in these minutes, of the packages together.
-pub(in crate::sqlite) fn minutes(
+/// What happened in these steps, by package, in the order given.
+pub(in crate::sqlite) fn rollups(
     conn: &Connection,
-    packages: &[usize],
+    packages: &[(usize, CodeId)],
     from: Timestamp,
     to: Timestamp,
-) -> rusqlite::Result<Vec<(Timestamp, Rollup)>> {
-    let mut of_package = conn.prepare_cached(include_str!("../sql/usage_minute.sql"))?;
-    let mut sums: BTreeMap<i64, Rollup> = BTreeMap::new();
-    for package in packages {
-        let mut rows = of_package.query(params![package, minute(from), minute(to)])?;
+    grain: Grain,
+) -> rusqlite::Result<Vec<(CodeId, Timestamp, Rollup)>> {
+    let mut of_package = conn.prepare_cached(include_str!("../sql/rollups.sql"))?;
+    let mut all = Vec::new();
+    for &(package, code) in packages {
+        let steps = params![grain.minutes(), package, grain.step(from), grain.step(to)];
+        let mut rows = of_package.query(steps)?;
         while let Some(row) = rows.next()? {
-            sums.entry(row.get(11)?).or_default().add(&rollup(row)?);
+            let rollup = rollup(row)?;
+            if rollup != Rollup::default() {
+                all.push((code, grain.begin(row.get(12)?), rollup));
+            }
         }
     }
-    Ok(sums.into_iter().map(|(at, rollup)| (Timestamp::from_millis(at * 60_000), rollup)).collect())
+    Ok(all)
 }
 
 /// What attempts of the project used that ended on these days.
