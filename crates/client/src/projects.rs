@@ -2,9 +2,10 @@
 
 use http::Method;
 use windlass_model::id::TokenId;
+use windlass_model::isolation::Level;
 use windlass_model::wire::Msg;
 use windlass_model::wire::projects::{
-    Project, ProjectList, ProjectRequest, Token, TokenCreated, TokenList, TokenRequest,
+    Project, ProjectChange, ProjectList, ProjectRequest, Token, TokenCreated, TokenList, TokenRequest,
 };
 
 use crate::{Client, ClientError};
@@ -33,6 +34,13 @@ impl Client {
     /// Makes a project. Needs the scope `admin`.
     pub async fn create_project(&self, name: &str) -> Result<Project, ClientError> {
         self.post("/2/projects", &ProjectRequest { name: name.into() }).await
+    }
+
+    /// Sets the weakest isolation that the project's tasks may run in. Needs the scope `manage`.
+    pub async fn set_min_isolation(&self, level: Level) -> Result<Project, ClientError> {
+        let path = format!("/2/projects/{}", self.project());
+        let change = ProjectChange { min_isolation: level.as_str().into() };
+        self.json(Method::PATCH, &path, Some(&change)).await
     }
 
     /// The tokens of the project, or those that are not limited to one, without what makes them valid.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ProjectId, TokenId};
+use crate::isolation::Level;
 use crate::time::Timestamp;
 
 /// The owner of codes, tasks and schedules.
@@ -16,6 +17,9 @@ pub struct Project {
     pub name: String,
     /// When it was made.
     pub created_at: Timestamp,
+    /// The weakest isolation that its tasks may run in: no runner below gets any of them.
+    #[serde(default)]
+    pub min_isolation: Level,
 }
 
 /// What a token may do. Every route names the one it needs.

@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use windlass_model::id::{ProjectId, RunnerId, TokenId};
+use windlass_model::isolation::Level;
 use windlass_model::limits::Policy;
 use windlass_model::project::{Project, Scope, TokenRecord};
 use windlass_model::time::Timestamp;
@@ -131,11 +132,27 @@ impl App {
         self.check_count("projects", self.projects.read().len())?;
         let now = self.now();
         let (seq, tag) = self.ids.mint(now);
-        let project = Project { id: ProjectId::new(seq, tag), name: name.to_owned(), created_at: now };
+        let (id, name) = (ProjectId::new(seq, tag), name.to_owned());
+        let project = Project { id, name, created_at: now, min_isolation: Level::default() };
         self.store.create_project(project.clone()).await?;
         let project = Arc::new(project);
         self.projects.write().insert(project.id, project.clone());
         Ok(project)
+    }
+
+    /// Sets the weakest isolation that the project's tasks may run in. `None`: there is no such project.
+    pub async fn set_min_isolation(
+        &self,
+        id: ProjectId,
+        level: Level,
+    ) -> Result<Option<Arc<Project>>, StoreError> {
+        if !self.store.set_min_isolation(id, level).await? {
+            return Ok(None);
+        }
+        let mut projects = self.projects.write();
+        let Some(project) = projects.get_mut(&id) else { return Ok(None) };
+        *project = Arc::new(Project { min_isolation: level, ..(**project).clone() });
+        Ok(Some(project.clone()))
     }
 
     fn check_count(&self, what: &str, count: usize) -> Result<(), StoreError> {

@@ -98,6 +98,7 @@ fn method(method: &http::Method) -> HttpMethod {
     match *method {
         http::Method::POST => HttpMethod::Post,
         http::Method::PUT => HttpMethod::Put,
+        http::Method::PATCH => HttpMethod::Patch,
         http::Method::DELETE => HttpMethod::Delete,
         _ => HttpMethod::Get,
     }

@@ -140,6 +140,11 @@ pub fn put<H: Handler<T, Arc<App>>, T: 'static>(path: &'static str, access: Acce
     Route::new(Method::PUT, MethodFilter::PUT, path, access, handler)
 }
 
+/// A route that changes the fields that are given.
+pub fn patch<H: Handler<T, Arc<App>>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
+    Route::new(Method::PATCH, MethodFilter::PATCH, path, access, handler)
+}
+
 /// A route that removes something.
 pub fn delete<H: Handler<T, Arc<App>>, T: 'static>(path: &'static str, access: Access, handler: H) -> Route {
     Route::new(Method::DELETE, MethodFilter::DELETE, path, access, handler)

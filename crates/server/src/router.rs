@@ -21,7 +21,7 @@ use windlass_model::project::Scope::{Admin, Manage, Queue, Read, Runner};
 use windlass_model::wire::codes::{Code, CodeList, RevisionList, Stats, UploadRequest, Uploaded};
 use windlass_model::wire::more::RunnerList;
 use windlass_model::wire::projects::{
-    Project, ProjectList, ProjectRequest, TokenCreated, TokenList, TokenRequest,
+    Project, ProjectChange, ProjectList, ProjectRequest, TokenCreated, TokenList, TokenRequest,
 };
 use windlass_model::wire::schedules::{CreateRequest, Schedule, ScheduleList, ScheduleRequest, Scheduled};
 use windlass_model::wire::tasks::{
@@ -41,7 +41,7 @@ use crate::explorer;
 use crate::hud;
 use crate::metrics::Code as StatusCodeLabel;
 use crate::path::normalize;
-use crate::route::{Route, delete, get, mount, post, put};
+use crate::route::{Route, delete, get, mount, patch, post, put};
 
 const PAGE: &[(&str, &str)] = &[("page", "from 0, at most 100"), ("per_page", "30 by default, at most 100")];
 
@@ -138,6 +138,8 @@ pub fn routes() -> Vec<Route> {
             .does("Make a project").takes::<ProjectRequest>().like(r#"{"name":"reports"}"#).gives::<Project>(),
         get("/2/projects/{project_id}", Member, projects::read)
             .does("One project").gives::<Project>(),
+        patch("/2/projects/{project_id}", In(Manage), projects::change)
+            .does("Change what the project demands of runners").takes::<ProjectChange>().like(r#"{"min_isolation":"namespaces"}"#).gives::<Project>(),
         post("/2/projects/{project_id}/credentials", In(Manage), projects::credentials)
             .does("Registry credentials: accepted, and not kept until images are supported"),
         get("/2/projects/{project_id}/tokens", In(Manage), tokens::list)

@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use windlass_model::id::RunnerId;
+use windlass_model::isolation::Level;
 use windlass_model::lease::Fence;
 use windlass_model::runner::{Held, RunnerRecord};
 use windlass_model::time::Timestamp;
@@ -28,6 +29,8 @@ pub struct Session {
     pub runner: RunnerId,
     /// The tasks it takes.
     pub cluster: String,
+    /// How well it isolates.
+    pub level: Level,
     /// Tasks it runs at once.
     pub slots: u32,
     instance: String,
@@ -62,6 +65,7 @@ impl Sessions {
         let session = Arc::new(Session {
             runner: record.id,
             cluster: record.about.cluster.clone(),
+            level: record.about.isolation.at_least(),
             slots: record.about.slots,
             instance: record.about.instance.clone(),
             draining: AtomicBool::new(record.is_draining),

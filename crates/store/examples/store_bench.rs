@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use windlass_model::code::{BlobRef, Upload};
 use windlass_model::exit::{Exit, Outcome, Usage, Verdict};
 use windlass_model::id::{CodeId, ProjectId, RevisionId, RunnerId, Seq, SeqClock, TaskId};
+use windlass_model::isolation::Level;
 use windlass_model::project::Project;
 use windlass_model::retry::RetryPolicy;
 use windlass_model::runner::{Held, Isolation, Register, RunnerRecord};
@@ -117,7 +118,8 @@ impl Bench {
         let store = Sqlite::open(dir, Options::default())?;
         let mut clock = SeqClock::after(store.newest_seq().await?);
         let project = ProjectId::new(clock.next(now()), 0);
-        store.create_project(Project { id: project, name: "bench".to_owned(), created_at: now() }).await?;
+        let (name, min_isolation) = ("bench".to_owned(), Level::default());
+        store.create_project(Project { id: project, name, created_at: now(), min_isolation }).await?;
         let mut codes = Vec::new();
         for n in 0..CODES {
             let upload = Upload {

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use windlass_model::id::TaskId;
+use windlass_model::isolation::Level;
 
 /// The signals of one store.
 #[derive(Debug, Default)]
 pub struct Signals {
-    ready: Mutex<HashMap<String, Arc<Notify>>>,
+    ready: Mutex<HashMap<String, [Arc<Notify>; Level::ALL.len()]>>,
     tasks: Mutex<HashMap<TaskId, Arc<Notify>>>,
     changes: Notify,
     cancels: Notify,
@@ -21,21 +22,25 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Tasks of `cluster` became claimable: wakes one waiting claimer. A claimer that got as many tasks as it wanted
-    /// calls this again, as there may be more; so the wake-ups spread exactly as far as there is work.
-    pub fn ready(&self, cluster: &str) {
-        if let Some(notify) = self.ready.lock().get(cluster) {
-            notify.notify_one();
+    /// Tasks of `cluster` became claimable that need isolation of at least `needs`: wakes one waiting claimer of each
+    /// level that will do. Who waits on one level is the same to us, and most clusters have but one; a claimer that is
+    /// woken for what another one took finds nothing, and waits on.
+    ///
+    /// A claimer that got as many tasks as it wanted calls this again for every level, as there may be more of whatever
+    /// kind; so the wake-ups spread as far as there is work.
+    pub fn ready(&self, cluster: &str, needs: Level) {
+        if let Some(levels) = self.ready.lock().get(cluster) {
+            levels[needs as usize..].iter().for_each(|notify| notify.notify_one());
         }
         self.changes.notify_waiters();
     }
 
-    /// What a claimer of `cluster` waits on.
-    pub fn ready_of(&self, cluster: &str) -> Arc<Notify> {
+    /// What a claimer of `cluster` waits on that isolates as well as `level` says.
+    pub fn ready_of(&self, cluster: &str, level: Level) -> Arc<Notify> {
         let mut ready = self.ready.lock();
         match ready.get(cluster) {
-            Some(notify) => notify.clone(),
-            None => ready.entry(cluster.to_owned()).or_default().clone(),
+            Some(levels) => levels[level as usize].clone(),
+            None => ready.entry(cluster.to_owned()).or_default()[level as usize].clone(),
         }
     }
 

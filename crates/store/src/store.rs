@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use windlass_model::code::{Code, Revision, Upload};
 use windlass_model::id::{CodeId, ProjectId, RunnerId, ScheduleId, Seq, TaskId, TokenId};
+use windlass_model::isolation::Level;
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
@@ -51,6 +52,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Every project, oldest first.
     async fn projects(&self) -> Result<Vec<Project>>;
+
+    /// Sets the weakest isolation that the project's tasks may run in. After `Ok(true)` no claim hands out any of them to
+    /// a runner that registered with less; what runs goes on. `Ok(false)`: there is no such project.
+    async fn set_min_isolation(&self, project: ProjectId, level: Level) -> Result<bool>;
 
     /// Keeps a new token.
     async fn create_token(&self, token: TokenRecord) -> Result<()>;
@@ -116,7 +121,8 @@ pub trait Store: Send + Sync + 'static {
     async fn promote(&self, now: Timestamp) -> Result<Option<Timestamp>>;
 
     /// Hands out up to `want` claimable tasks of the cluster: highest priority first, oldest first among equals; none
-    /// of a paused package, and never more of a package at once than its `max_concurrency`.
+    /// of a paused package, none of a project that demands more isolation than the runner registered with, and never
+    /// more of a package at once than its `max_concurrency`. Tasks that are held back by this hold back no others.
     ///
     /// After `Ok`, each is `running`, held by the runner under a new fence. No task is in two answers. An empty answer
     /// means that nothing is claimable, not that nothing is queued. The claim need not survive a power failure: its
@@ -259,8 +265,8 @@ pub trait Store: Send + Sync + 'static {
         by: UsageBy,
     ) -> Result<Vec<(UsageOf, ComputeTime)>>;
 
-    /// How many claimable tasks of its cluster would be claimed before this one, counted up to `limit`; `None` unless
-    /// the task itself is claimable.
+    /// How many claimable tasks of its cluster would be claimed before this one by any runner that may take it, counted
+    /// up to `limit`: those whose projects demand more isolation are left out. `None` unless the task itself is claimable.
     async fn ahead_of(&self, task: TaskId, limit: usize) -> Result<Option<usize>>;
 
     /// When the oldest claimable task of any cluster was created.

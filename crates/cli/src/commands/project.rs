@@ -1,13 +1,14 @@
 //! `windlass project`.
 
 use clap::{Args, Subcommand};
+use windlass_model::isolation::Level;
 
 use crate::connection::Connection;
 use crate::failure::{Doing as _, Failure};
 use crate::output::table::Table;
 use crate::output::when;
 
-/// Creates and lists projects, which own workers, tasks and schedules.
+/// Creates, lists and changes projects, which own workers, tasks and schedules.
 #[derive(Args, Debug)]
 pub(crate) struct Project {
     #[command(subcommand)]
@@ -23,12 +24,25 @@ enum Action {
     Create(Create),
     /// List the projects that the token may see
     List(List),
+    /// Set what the project demands of the runners that take its tasks
+    Set(Set),
 }
 
 #[derive(Args, Debug)]
 struct Create {
     /// What people will call it
     name: String,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Args, Debug)]
+struct Set {
+    /// The weakest isolation that its tasks may run in: process (any), namespaces, namespaces+cgroups-v1,
+    /// namespaces+cgroups-v2. Runners below do not get them
+    #[arg(long, value_name = "LEVEL")]
+    min_isolation: Level,
 
     #[command(flatten)]
     connection: Connection,
@@ -46,6 +60,7 @@ impl Project {
             None => list(&self.connection).await,
             Some(Action::List(args)) => list(&args.connection).await,
             Some(Action::Create(args)) => create(args).await,
+            Some(Action::Set(args)) => set(args).await,
         }
     }
 }
@@ -62,6 +77,21 @@ async fn create(args: Create) -> Result<u8, Failure> {
     Ok(0)
 }
 
+async fn set(args: Set) -> Result<u8, Failure> {
+    let (client, output) = (args.connection.client()?, args.connection.output());
+    let project = client.set_min_isolation(args.min_isolation).await;
+    let project = project.doing(format_args!("change project {}", client.project()))?;
+    if output.json {
+        output.json(&project)?;
+    } else {
+        output.line(&format!(
+            "{} runs its tasks in isolation {} or better",
+            project.name, project.min_isolation
+        ))?;
+    }
+    Ok(0)
+}
+
 async fn list(connection: &Connection) -> Result<u8, Failure> {
     let (client, output) = (connection.client_without_project()?, connection.output());
     let projects = client.projects().await.doing("list projects")?;
@@ -70,10 +100,14 @@ async fn list(connection: &Connection) -> Result<u8, Failure> {
         return Ok(0);
     }
     let now = when::now();
-    let mut table = Table::new(&["ID", "NAME", "CREATED", "TASKS"]);
+    let mut table = Table::new(&["ID", "NAME", "CREATED", "TASKS", "ISOLATION"]);
     for p in projects {
         let created = when::relative(p.created_at, now);
-        table.row([p.id.to_string(), p.name, created, p.task_count.to_string()]);
+        let isolation = match p.min_isolation {
+            Level::Process => "any".to_owned(),
+            level => level.to_string(),
+        };
+        table.row([p.id.to_string(), p.name, created, p.task_count.to_string(), isolation]);
     }
     table.print(output, "no projects")?;
     Ok(0)

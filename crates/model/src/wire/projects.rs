@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::lenient::Text;
 use crate::id::{ProjectId, TokenId};
+use crate::isolation::Level;
 use crate::project::TokenRecord;
 use crate::time::Wire;
 
@@ -23,6 +24,11 @@ pub struct Project {
     pub status: String,
     /// Tasks ever queued in it that are still kept.
     pub task_count: u64,
+    /// The weakest isolation that its tasks may run in: `process` (any), `namespaces`, `namespaces+cgroups-v1`,
+    /// `namespaces+cgroups-v2`.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    pub min_isolation: Level,
 }
 
 /// Answer of `GET /2/projects`.
@@ -40,6 +46,17 @@ pub struct ProjectRequest {
     #[schema(value_type = String)]
     #[serde(skip_serializing_if = "Text::is_unset")]
     pub name: Text,
+}
+
+/// Body of `PATCH /2/projects/{project_id}`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, expecting = "an object")]
+pub struct ProjectChange {
+    /// The weakest isolation that its tasks may run in: `process` (any), `namespaces`, `namespaces+cgroups-v1`,
+    /// `namespaces+cgroups-v2`.
+    #[schema(value_type = String)]
+    #[serde(skip_serializing_if = "Text::is_unset")]
+    pub min_isolation: Text,
 }
 
 /// Body of `POST tokens`.

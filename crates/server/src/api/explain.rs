@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use windlass_model::exit::{Exit, Outcome};
 use windlass_model::id::TaskId;
+use windlass_model::isolation::Level;
 use windlass_model::task::{Attempt, Status, Task};
 use windlass_model::time::Timestamp;
 use windlass_model::wire::tasks::Explanation;
@@ -82,10 +83,21 @@ async fn queued(app: &App, task: &Task) -> Result<(&'static str, String), ApiErr
     if here().count() == 0 {
         return Ok(("no_runner", format!("there is no runner in its cluster {:?}", new.cluster)));
     }
-    if here().all(|(r, _)| r.is_draining) {
-        return Ok(("draining", format!("every runner in its cluster {:?} is draining", new.cluster)));
+    let needs = app.project(new.project).map(|project| project.min_isolation).unwrap_or_default();
+    let good = || here().filter(|(r, _)| r.about.isolation.at_least() >= needs);
+    if good().count() == 0 {
+        let text = format!(
+            "no runner with isolation {:?} or better in cluster {:?}: its project demands it",
+            needs.as_str(),
+            new.cluster
+        );
+        return Ok(("isolation", text));
     }
-    let taking = || here().filter(|(r, _)| !r.is_draining);
+    if good().all(|(r, _)| r.is_draining) {
+        let which = if needs > Level::default() { "every runner that may take it" } else { "every runner" };
+        return Ok(("draining", format!("{which} in its cluster {:?} is draining", new.cluster)));
+    }
+    let taking = || good().filter(|(r, _)| !r.is_draining);
     let slots: u32 = taking().map(|(r, _)| r.about.slots).sum();
     let busy: u32 = taking().map(|(_, running)| running).sum();
     let ahead = app.store.ahead_of(new.id, COUNT_LIMIT).await?.unwrap_or(0);

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use windlass_model::isolation::UnknownLevel;
 use windlass_model::project;
 use windlass_model::wire::BadField;
-use windlass_model::wire::projects::{Project, ProjectList, ProjectRequest};
+use windlass_model::wire::projects::{Project, ProjectChange, ProjectList, ProjectRequest};
 use windlass_model::wire::tasks::MAX_NAME_BYTES;
 
 use crate::app::App;
@@ -21,6 +22,7 @@ async fn present(app: &App, project: &project::Project) -> Result<Project, ApiEr
         created_at: project.created_at.into(),
         status: "active".to_owned(),
         task_count: lanes.iter().map(|lane| lane.counts.total()).sum(),
+        min_isolation: project.min_isolation,
     })
 }
 
@@ -48,6 +50,20 @@ pub async fn create(State(app): State<Arc<App>>, Json(request, _hold): Json<Proj
 /// `GET P`.
 pub async fn read(State(app): State<Arc<App>>, InProject(project): InProject) -> Answer {
     let project = app.project(project).ok_or_else(|| ApiError::not_found("Project"))?;
+    Ok(json(&present(&app, &project).await?))
+}
+
+/// `PATCH P`.
+pub async fn change(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Json(request, _hold): Json<ProjectChange>,
+) -> Answer {
+    const FIELD: &str = "min_isolation";
+    let level = request.min_isolation.get(FIELD)?.ok_or_else(|| BadField::missing(FIELD))?;
+    let level = level.parse().map_err(|e: UnknownLevel| BadField::invalid(FIELD, e.to_string()))?;
+    let project = app.set_min_isolation(project, level).await?;
+    let project = project.ok_or_else(|| ApiError::not_found("Project"))?;
     Ok(json(&present(&app, &project).await?))
 }
 

@@ -10,6 +10,7 @@ use futures::TryStreamExt as _;
 use http::{HeaderValue, header};
 use tokio::time::Instant;
 use windlass_model::id::RunnerId;
+use windlass_model::isolation::Level;
 use windlass_model::runner::{
     Assignment, Claim, ClaimRequest, Finish, FinishAnswer, Heartbeat, HeartbeatAnswer, Held, LogAnswer,
     LogUpload, Register, Registered, Release, Report, RevisionSpec, RunnerRecord,
@@ -153,7 +154,7 @@ async fn claim_waiting(
     let longest = app.config.max_wait.min(app.config.lease_ttl * 2 / 3);
     let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(longest);
     let signals = app.store.signals();
-    let ready = signals.ready_of(&session.cluster);
+    let ready = signals.ready_of(&session.cluster, session.level);
     tokio::pin!(gone);
     loop {
         // All registered before looking: a task, a drain or a stop between the look and the wait is not missed.
@@ -171,8 +172,8 @@ async fn claim_waiting(
             app.store.claim(claiming, now).await.inspect_err(|e| forget_if_over(app, session, e))?;
         if !claimed.is_empty() {
             if claimed.len() == want as usize {
-                // There may be more: the next claimer looks.
-                signals.ready(&session.cluster);
+                // There may be more, of whatever kind: the next claimer looks.
+                signals.ready(&session.cluster, Level::default());
             }
             let held = |c: &Claimed| Held { task: c.task.id, fence: c.fence };
             session.handed(claimed.iter().map(held), now);

@@ -201,6 +201,10 @@ impl TestServer {
             version: "0.1.0".to_owned(),
             isolation: isolation(),
         };
+        self.register(about).await
+    }
+
+    pub(crate) async fn register(&self, about: Register) -> TestRunner<'_> {
         let body = serde_json::to_value(about).unwrap();
         let answer = self.call(Method::POST, "/2/runners", &self.runner_token, Some(body)).await;
         assert_eq!(answer.status, 200, "{}", answer.text());

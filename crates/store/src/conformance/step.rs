@@ -45,6 +45,8 @@ pub enum Step {
     WaitDays(u8),
     /// A package is uploaded: project, name, limit (0: none, else one less).
     Upload(u8, u8, u8),
+    /// A project demands isolation: project, level.
+    Demand(u8, u8),
     /// A package is paused or resumed.
     Pause(u8, bool),
     /// A package is deleted.
@@ -73,8 +75,8 @@ pub enum Step {
     Cancel(Vec<u8>),
     /// Every task ends: what waits is cancelled, what runs is reported.
     Settle,
-    /// A runner registers: instance, cluster.
-    Register(u8, u8),
+    /// A runner registers: instance, cluster, level of isolation.
+    Register(u8, u8, u8),
     /// A runner says it is there and holds every attempt from this one on.
     Heartbeat(u8, u8),
     /// A runner gives back: which runner, which attempt, whether it leaves.

@@ -9,6 +9,7 @@ use windlass_model::exit::{Again, Exit, Outcome, Usage, Verdict};
 use windlass_model::id::{
     CodeId, ProjectId, RevisionId, RunnerId, ScheduleId, Seq, SeqClock, TaskId, TokenId,
 };
+use windlass_model::isolation::Level;
 use windlass_model::lease::LEASE_TTL;
 use windlass_model::lifecycle::conclude;
 use windlass_model::limits::Changes;
@@ -106,14 +107,15 @@ impl<'a> World<'a> {
         };
         for name in ["one", "two"] {
             let id = ProjectId::new(world.seq(), 7);
-            let project = Project { id, name: name.to_owned(), created_at: world.now };
+            let project =
+                Project { id, name: name.to_owned(), created_at: world.now, min_isolation: Level::default() };
             both!(world.create_project(project.clone()));
             world.ids.projects.push(id);
         }
         for project in 0..2 {
             world.step(&Step::Upload(project, 0, 0)).await;
         }
-        world.step(&Step::Register(0, 0)).await;
+        world.step(&Step::Register(0, 0, 2)).await;
         world
     }
 
@@ -129,6 +131,11 @@ impl<'a> World<'a> {
             }
             Step::WaitDays(days) => self.now = self.now + Duration::from_secs(86_400) * u32::from(*days),
             Step::Upload(project, name, limit) => self.upload(*project, *name, *limit).await,
+            Step::Demand(project, level) => {
+                let known = pick(&self.ids.projects, *project).filter(|_| !project.is_multiple_of(8));
+                let project = known.unwrap_or_else(|| ProjectId::new(self.seq(), 8));
+                both!(self.set_min_isolation(project, pick_level(*level)));
+            }
             Step::Pause(code, paused) => {
                 if let Some(code) = pick(&self.ids.codes, *code) {
                     both!(self.set_paused(code, *paused, self.now));
@@ -178,7 +185,7 @@ impl<'a> World<'a> {
                     self.finish(&[(0, Ending::Dies, false)]).await;
                 }
             }
-            Step::Register(instance, cluster) => self.register(*instance, *cluster).await,
+            Step::Register(instance, cluster, level) => self.register(*instance, *cluster, *level).await,
             Step::Heartbeat(runner, from) => self.heartbeat(*runner, *from).await,
             Step::Release(runner, at, leave) => {
                 if let Some(runner) = pick(&self.ids.runners, *runner) {
@@ -429,7 +436,7 @@ impl<'a> World<'a> {
         equal("append_logs", model, subject.map(|lost| self.fences.here(&lost)));
     }
 
-    async fn register(&mut self, instance: u8, cluster: u8) {
+    async fn register(&mut self, instance: u8, cluster: u8, level: u8) {
         let id = RunnerId::new(self.seq(), 5);
         let about = Register {
             name: "host".to_owned(),
@@ -438,7 +445,7 @@ impl<'a> World<'a> {
             slots: 4,
             labels: vec!["a=b".to_owned()],
             version: "1".to_owned(),
-            isolation: isolation(instance),
+            isolation: Isolation::new(pick_level(level), Vec::new()),
         };
         let (started_at, seen_at) = (self.now, self.now);
         let record = RunnerRecord { id, about, started_at, seen_at, is_draining: false, gone_at: None };
@@ -544,6 +551,10 @@ impl<'a> World<'a> {
 
 fn trace(n: u8) -> TraceParent {
     TraceParent::from_bytes([n; TraceParent::BYTES])
+}
+
+fn pick_level(n: u8) -> Level {
+    Level::ALL[usize::from(n) % Level::ALL.len()]
 }
 
 fn isolation(n: u8) -> Isolation {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use windlass_model::code::{Code, Revision, Upload};
 use windlass_model::id::{CodeId, ProjectId, RunnerId, ScheduleId, Seq, TaskId, TokenId};
+use windlass_model::isolation::Level;
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
@@ -56,6 +57,10 @@ impl Store for Memory {
 
     async fn projects(&self) -> Result<Vec<Project>> {
         Ok(self.state.lock().projects())
+    }
+
+    async fn set_min_isolation(&self, project: ProjectId, level: Level) -> Result<bool> {
+        Ok(self.state.lock().set_min_isolation(project, level, &self.signals))
     }
 
     async fn create_token(&self, token: TokenRecord) -> Result<()> {

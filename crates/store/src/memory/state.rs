@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use windlass_model::code::{Code, Revision, Upload, revise};
 use windlass_model::exit::{Again, Outcome, Verdict};
 use windlass_model::id::{CodeId, Id, ProjectId, RunnerId, ScheduleId, Seq, SeqClock, TaskId, TokenId};
+use windlass_model::isolation::Level;
 use windlass_model::lease::Fence;
 use windlass_model::lifecycle::{CANCELLED_MSG, CODE_DELETED_MSG, GIVEN_BACK_MSG, LOST_MSG, Trial, conclude};
 use windlass_model::log::{self, LogChunk};
@@ -111,6 +112,22 @@ impl State {
         self.projects.values().cloned().collect()
     }
 
+    pub(super) fn set_min_isolation(&mut self, project: ProjectId, level: Level, signals: &Signals) -> bool {
+        let Some(project) = self.projects.get_mut(&project) else { return false };
+        project.min_isolation = level;
+        let id = project.id;
+        for code in self.codes.values().filter(|c| c.project == id) {
+            self.signal_ready(code.id, signals);
+        }
+        true
+    }
+
+    /// The weakest isolation that tasks of the package may run in.
+    fn needs(&self, code: CodeId) -> Level {
+        let project = self.codes.get(&code).and_then(|code| self.projects.get(&code.project));
+        project.map(|project| project.min_isolation).unwrap_or_default()
+    }
+
     pub(super) fn create_token(&mut self, token: TokenRecord) {
         self.tokens.insert(token.id, token);
     }
@@ -202,7 +219,7 @@ impl State {
     pub(super) fn enqueue(&mut self, tasks: Vec<NewTask>, signals: &Signals) {
         for new in tasks {
             let place = if new.run_at > new.created_at { Place::Delayed } else { Place::Ready };
-            let cluster = new.cluster.clone();
+            let (cluster, needs) = (new.cluster.clone(), self.needs(new.code));
             self.sums.queued(new.code, 1, new.created_at);
             let task = Task { state: TaskState::queued(&new), new };
             let seq = task.new.id.seq();
@@ -210,7 +227,7 @@ impl State {
             self.tasks.insert(seq, row);
             match place {
                 Place::Delayed => signals.deadline_moved(),
-                _ => signals.ready(&cluster),
+                _ => signals.ready(&cluster, needs),
             }
         }
     }
@@ -237,23 +254,28 @@ impl State {
 
     pub(super) fn promote(&mut self, now: Timestamp, signals: &Signals) -> Option<Timestamp> {
         let delayed = self.tasks.values_mut().filter(|r| r.place == Place::Delayed);
-        let mut next = None;
+        let (mut next, mut ready) = (None, Vec::new());
         for row in delayed {
             let run_at = row.task.state.run_at;
             if run_at <= now {
                 row.place = Place::Ready;
-                signals.ready(&row.task.new.cluster);
+                ready.push((row.task.new.cluster.clone(), row.task.new.code));
             } else if next.is_none_or(|n| run_at < n) {
                 next = Some(run_at);
             }
+        }
+        for (cluster, code) in ready {
+            signals.ready(&cluster, self.needs(code));
         }
         next
     }
 
     pub(super) fn claim(&mut self, claiming: &Claiming, now: Timestamp) -> Result<Vec<Claimed>> {
-        if self.session(claiming.runner)?.record.is_draining {
+        let runner = &self.session(claiming.runner)?.record;
+        if runner.is_draining {
             return Ok(Vec::new());
         }
+        let level = runner.about.isolation.at_least();
         let ready =
             self.tasks.values().filter(|r| r.place == Place::Ready && r.task.new.cluster == claiming.cluster);
         let order: BTreeSet<(u8, Seq)> = ready.map(Row::rank).collect();
@@ -263,7 +285,7 @@ impl State {
                 break;
             }
             let code = self.tasks[&seq].task.new.code;
-            if !self.has_room(code) {
+            if !self.has_room(code) || self.needs(code) > level {
                 continue;
             }
             let fence = Fence(self.fences.next(now).0);
@@ -405,7 +427,8 @@ impl State {
                 state.retries += u32::from(why == Again::Retry);
                 signals.task_changed(row.task.new.id);
                 signals.deadline_moved();
-                signals.ready(&row.task.new.cluster);
+                let (cluster, code) = (row.task.new.cluster.clone(), row.task.new.code);
+                signals.ready(&cluster, self.needs(code));
             }
         }
         // A slot of its package may have become free.
@@ -441,7 +464,7 @@ impl State {
     fn signal_ready(&self, code: CodeId, signals: &Signals) {
         let ready = self.tasks.values().filter(|r| r.task.new.code == code && r.place == Place::Ready);
         for cluster in ready.map(|r| r.task.new.cluster.as_str()).collect::<BTreeSet<_>>() {
-            signals.ready(cluster);
+            signals.ready(cluster, self.needs(code));
         }
     }
 
@@ -771,7 +794,9 @@ impl State {
         let before = |r: &&Row| {
             r.place == Place::Ready && r.task.new.cluster == me.task.new.cluster && r.rank() < me.rank()
         };
-        let ahead = self.tasks.values().filter(before).filter(|r| self.has_room(r.task.new.code));
+        let most = self.needs(me.task.new.code);
+        let may_start = |r: &&Row| self.has_room(r.task.new.code) && self.needs(r.task.new.code) <= most;
+        let ahead = self.tasks.values().filter(before).filter(may_start);
         Some(ahead.take(limit).count())
     }
 

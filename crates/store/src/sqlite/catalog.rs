@@ -6,6 +6,8 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use windlass_model::code::Code;
 use windlass_model::id::{CodeId, ProjectId};
+use windlass_model::isolation::Level;
+use windlass_model::project::Project;
 
 use super::rows::Json;
 
@@ -26,6 +28,8 @@ pub(super) struct Catalog {
     packages: Vec<Arc<Code>>,
     numbers: HashMap<CodeId, usize>,
     names: HashMap<ProjectId, HashMap<String, usize>>,
+    /// Projects that demand more than the weakest isolation.
+    demands: HashMap<ProjectId, Level>,
     lanes: Vec<Lane>,
     lanes_of: Vec<Vec<usize>>,
     /// Numbers of lanes that were dropped, to be used again.
@@ -44,6 +48,11 @@ impl Lane {
 impl Catalog {
     pub(super) fn load(conn: &Connection) -> rusqlite::Result<Self> {
         let mut catalog = Self::default();
+        let mut projects = conn.prepare("SELECT data FROM project")?;
+        for project in projects.query_map([], |row| row.get::<_, Json<Project>>(0))? {
+            let Json(project) = project?;
+            catalog.set_demand(project.id, project.min_isolation);
+        }
         let mut packages = conn.prepare("SELECT num, data FROM code ORDER BY num")?;
         let packages = packages.query_map([], |row| Ok((row.get(0)?, row.get::<_, Json<Code>>(1)?.0)))?;
         for package in packages {
@@ -61,6 +70,19 @@ impl Catalog {
             catalog.add_lane(package, &cluster);
         }
         Ok(catalog)
+    }
+
+    /// Sets what isolation the project demands.
+    pub(super) fn set_demand(&mut self, project: ProjectId, level: Level) {
+        match level {
+            Level::Process => self.demands.remove(&project),
+            level => self.demands.insert(project, level),
+        };
+    }
+
+    /// The isolation that the package's tasks need.
+    pub(super) fn needs(&self, package: usize) -> Level {
+        self.demands.get(&self.packages[package].project).copied().unwrap_or_default()
     }
 
     /// Puts a package in its place; a new one takes the next number.

@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 use windlass_model::code::{Code, Revision, Upload};
 use windlass_model::id::{CodeId, ProjectId, RunnerId, ScheduleId, Seq, TaskId, TokenId};
+use windlass_model::isolation::Level;
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
@@ -198,6 +199,10 @@ impl Store for Sqlite {
 
     async fn projects(&self) -> Result<Vec<Project>> {
         self.read(|conn, _| reads::accounts::projects(conn))
+    }
+
+    async fn set_min_isolation(&self, project: ProjectId, level: Level) -> Result<bool> {
+        self.ask(accounts::SetMinIsolation(project, level)).await
     }
 
     async fn create_token(&self, token: TokenRecord) -> Result<()> {

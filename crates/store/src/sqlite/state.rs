@@ -76,7 +76,7 @@ impl State {
         let partitions = partition::load(conn)?;
         let mut windows = Windows::default();
         for (number, code) in catalog.packages().iter().enumerate() {
-            windows.set_package(number, code.is_paused, code.max_concurrency);
+            windows.set_package(number, code.is_paused, code.max_concurrency, catalog.needs(number));
         }
         for (number, lane) in catalog.lanes().iter().enumerate() {
             windows.put_lane(number, lane.package, &lane.cluster, counters.get(number, Status::Queued) == 0);

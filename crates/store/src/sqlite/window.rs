@@ -2,10 +2,14 @@
 //!
 //! Each lane (the tasks of one package for one cluster) has a window: the first of its ready keys. Each cluster has its
 //! lanes in the order of their first keys, without those of packages that are paused or have no room, so a million
-//! blocked tasks cost a claim nothing. Pure: whoever keeps the keys fills the windows.
+//! blocked tasks cost a claim nothing. It has an order for each level of isolation that packages need: a runner takes
+//! the first of those that it is good enough for, and never meets the others. Pure: whoever keeps the keys fills the
+//! windows.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+
+use windlass_model::isolation::Level;
 
 /// The place of a task in its lane: highest priority first (`prank` is 2 - priority), then oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,13 +42,14 @@ struct Lane {
     /// Keys up to here are all in `keys`, keys after it are not; none: all keys are.
     horizon: Option<Key>,
     /// Its entry in the order of its cluster.
-    head: Option<Key>,
+    head: Option<(Level, Key)>,
 }
 
 #[derive(Debug, Default)]
 struct Package {
     is_paused: bool,
     limit: Option<u32>,
+    needs: Level,
     running: u32,
     lanes: Vec<usize>,
 }
@@ -55,22 +60,26 @@ impl Package {
     }
 }
 
+/// The lanes of a cluster whose packages need one level of isolation, by their first keys.
+type Order = BTreeSet<(Key, usize)>;
+
 /// Every lane's window and every package's limit. Lanes and packages are numbered by the caller, from 0 without gaps.
 #[derive(Debug, Default)]
 pub struct Windows {
     lanes: Vec<Lane>,
     packages: Vec<Package>,
-    clusters: HashMap<Arc<str>, BTreeSet<(Key, usize)>>,
+    clusters: HashMap<Arc<str>, [Order; Level::ALL.len()]>,
 }
 
 impl Windows {
-    /// Sets what keeps the package's tasks from starting; a new one is the next number.
-    pub fn set_package(&mut self, package: usize, is_paused: bool, limit: Option<u32>) {
+    /// Sets what keeps the package's tasks from starting, and the isolation that they need; a new one is the next number.
+    pub fn set_package(&mut self, package: usize, is_paused: bool, limit: Option<u32>, needs: Level) {
         if package >= self.packages.len() {
             self.packages.resize_with(package + 1, Package::default);
         }
         self.packages[package].is_paused = is_paused;
         self.packages[package].limit = limit;
+        self.packages[package].needs = needs;
         self.arrange(package);
     }
 
@@ -97,7 +106,7 @@ impl Windows {
         self.refresh(lane);
         let window = &self.lanes[lane];
         self.packages[window.package].lanes.retain(|&other| other != lane);
-        if self.clusters.get(&window.cluster).is_some_and(BTreeSet::is_empty) {
+        if self.clusters.get(&window.cluster).is_some_and(|orders| orders.iter().all(Order::is_empty)) {
             self.clusters.remove(&window.cluster);
         }
     }
@@ -126,11 +135,11 @@ impl Windows {
         }
     }
 
-    /// The next task of the cluster.
-    pub fn next(&mut self, cluster: &str) -> Next {
-        let Some(&(_, lane)) = self.clusters.get(cluster).and_then(BTreeSet::first) else {
-            return Next::Nothing;
-        };
+    /// The next task of the cluster for a runner that isolates as well as `level` says.
+    pub fn next(&mut self, cluster: &str, level: Level) -> Next {
+        let Some(orders) = self.clusters.get(cluster) else { return Next::Nothing };
+        let first = orders[..=level as usize].iter().filter_map(Order::first).min();
+        let Some(&(_, lane)) = first else { return Next::Nothing };
         let Some(key) = self.lanes[lane].keys.pop_first() else { return Next::Fill(lane) };
         self.refresh(lane);
         self.started(self.lanes[lane].package);
@@ -170,6 +179,11 @@ impl Windows {
         self.packages[package].has_room()
     }
 
+    /// The isolation that the package's tasks need.
+    pub fn needs(&self, package: usize) -> Level {
+        self.packages[package].needs
+    }
+
     /// Clusters in which a task of the package may be claimable.
     pub fn claimable_in(&self, package: usize) -> impl Iterator<Item = &Arc<str>> {
         let lanes = self.packages[package].lanes.iter().map(|&lane| &self.lanes[lane]);
@@ -187,19 +201,20 @@ impl Windows {
     fn refresh(&mut self, lane: usize) {
         let window = &mut self.lanes[lane];
         let first = window.keys.first().copied().or(window.horizon);
-        let head = first.filter(|_| self.packages[window.package].has_room());
+        let package = &self.packages[window.package];
+        let head = first.filter(|_| package.has_room()).map(|key| (package.needs, key));
         if head == window.head {
             return;
         }
         if !self.clusters.contains_key(&window.cluster) {
-            self.clusters.insert(window.cluster.clone(), BTreeSet::new());
+            self.clusters.insert(window.cluster.clone(), Default::default());
         }
-        let Some(order) = self.clusters.get_mut(&window.cluster) else { return };
-        if let Some(old) = window.head {
-            order.remove(&(old, lane));
+        let Some(orders) = self.clusters.get_mut(&window.cluster) else { return };
+        if let Some((level, old)) = window.head {
+            orders[level as usize].remove(&(old, lane));
         }
-        if let Some(new) = head {
-            order.insert((new, lane));
+        if let Some((level, new)) = head {
+            orders[level as usize].insert((new, lane));
         }
         window.head = head;
     }
@@ -213,11 +228,15 @@ mod tests {
         Key { prank, seq }
     }
 
+    fn next(windows: &mut Windows, cluster: &str) -> Next {
+        windows.next(cluster, Level::Process)
+    }
+
     fn two_lanes() -> Windows {
         let mut windows = Windows::default();
         let cluster: Arc<str> = "default".into();
         for package in 0..2 {
-            windows.set_package(package, false, None);
+            windows.set_package(package, false, None, Level::Process);
             windows.put_lane(package, package, &cluster, true);
         }
         windows
@@ -230,26 +249,29 @@ mod tests {
         windows.push(1, key(0, 9));
         windows.push(0, key(2, 3));
         windows.push(1, key(2, 2));
-        let order: Vec<i64> = std::iter::from_fn(|| match windows.next("default") {
+        let order: Vec<i64> = std::iter::from_fn(|| match next(&mut windows, "default") {
             Next::Take(_, key) => Some(key.seq),
             _ => None,
         })
         .collect();
         assert_eq!(order, [9, 1, 2, 3]);
-        assert_eq!(windows.next("other"), Next::Nothing);
+        assert_eq!(next(&mut windows, "other"), Next::Nothing);
     }
 
     #[test]
     fn the_number_of_a_dropped_lane_is_used_again() {
         let mut windows = two_lanes();
         windows.push(0, key(2, 1));
-        assert_eq!(windows.next("default"), Next::Take(0, key(2, 1)));
+        assert_eq!(next(&mut windows, "default"), Next::Take(0, key(2, 1)));
         windows.drop_lane(0);
         windows.drop_lane(1);
         assert!(windows.clusters.is_empty());
         windows.put_lane(0, 1, &"gpu".into(), true);
         windows.push(0, key(2, 2));
-        assert_eq!((windows.next("default"), windows.next("gpu")), (Next::Nothing, Next::Take(0, key(2, 2))));
+        assert_eq!(
+            (next(&mut windows, "default"), next(&mut windows, "gpu")),
+            (Next::Nothing, Next::Take(0, key(2, 2)))
+        );
     }
 
     #[test]
@@ -257,13 +279,31 @@ mod tests {
         let mut windows = two_lanes();
         windows.push(0, key(2, 1));
         windows.push(0, key(2, 2));
-        windows.set_package(0, true, None);
-        assert_eq!(windows.next("default"), Next::Nothing);
-        windows.set_package(0, false, Some(1));
-        assert_eq!(windows.next("default"), Next::Take(0, key(2, 1)));
-        assert_eq!(windows.next("default"), Next::Nothing);
+        windows.set_package(0, true, None, Level::Process);
+        assert_eq!(next(&mut windows, "default"), Next::Nothing);
+        windows.set_package(0, false, Some(1), Level::Process);
+        assert_eq!(next(&mut windows, "default"), Next::Take(0, key(2, 1)));
+        assert_eq!(next(&mut windows, "default"), Next::Nothing);
         assert!(windows.stopped(0), "there is room again");
-        assert_eq!(windows.next("default"), Next::Take(0, key(2, 2)));
+        assert_eq!(next(&mut windows, "default"), Next::Take(0, key(2, 2)));
+    }
+
+    #[test]
+    fn a_runner_meets_only_what_it_is_good_enough_for() {
+        let mut windows = two_lanes();
+        windows.push(0, key(0, 1));
+        windows.push(0, key(0, 3));
+        windows.push(1, key(2, 2));
+        windows.set_package(0, false, None, Level::CgroupsV1);
+        let (weak, strong) = (Level::Namespaces, Level::CgroupsV2);
+        assert_eq!(windows.next("default", strong), Next::Take(0, key(0, 1)), "levels share one order");
+        assert_eq!(windows.next("default", weak), Next::Take(1, key(2, 2)), "what is ahead blocks nobody");
+        assert_eq!(windows.next("default", weak), Next::Nothing);
+        windows.set_package(0, false, None, weak);
+        assert_eq!(windows.next("default", weak), Next::Take(0, key(0, 3)), "less is needed now");
+        windows.drop_lane(0);
+        windows.drop_lane(1);
+        assert!(windows.clusters.is_empty());
     }
 
     #[test]
@@ -275,14 +315,14 @@ mod tests {
         }
         windows.push(0, key(2, count));
         for seq in 0..WINDOW as i64 {
-            assert_eq!(windows.next("default"), Next::Take(0, key(2, seq)));
+            assert_eq!(next(&mut windows, "default"), Next::Take(0, key(2, seq)));
         }
-        assert_eq!(windows.next("default"), Next::Fill(0));
+        assert_eq!(next(&mut windows, "default"), Next::Fill(0));
         windows.push(0, key(1, 7));
-        assert_eq!(windows.next("default"), Next::Take(0, key(1, 7)), "a higher priority goes first");
-        assert_eq!(windows.next("default"), Next::Fill(0));
+        assert_eq!(next(&mut windows, "default"), Next::Take(0, key(1, 7)), "a higher priority goes first");
+        assert_eq!(next(&mut windows, "default"), Next::Fill(0));
         windows.fill(0, vec![key(2, WINDOW as i64)]);
-        assert_eq!(windows.next("default"), Next::Take(0, key(2, WINDOW as i64)));
-        assert_eq!(windows.next("default"), Next::Nothing);
+        assert_eq!(next(&mut windows, "default"), Next::Take(0, key(2, WINDOW as i64)));
+        assert_eq!(next(&mut windows, "default"), Next::Nothing);
     }
 }

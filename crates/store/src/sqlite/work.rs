@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{CachedStatement, Connection, params};
 use windlass_model::exit::Usage;
 use windlass_model::id::{Seq, TaskId};
+use windlass_model::isolation::Level;
 use windlass_model::lease::Fence;
 use windlass_model::runner::Held;
 use windlass_model::task::{Status, TaskState};
@@ -57,7 +58,7 @@ pub(super) struct Effects {
     usage: usage::Deltas,
     running: Vec<(i64, Option<Arc<Run>>)>,
     view_changed: bool,
-    ready: Vec<Arc<str>>,
+    ready: Vec<(Arc<str>, Level)>,
     tasks: Vec<TaskId>,
     cancels: bool,
     deadlines: bool,
@@ -86,7 +87,7 @@ impl Effects {
         }
         shared.set_newest(state.newest);
         self.tasks.into_iter().for_each(|task| signals.task_changed(task));
-        self.ready.iter().for_each(|cluster| signals.ready(cluster));
+        self.ready.iter().for_each(|(cluster, needs)| signals.ready(cluster, *needs));
         if self.cancels {
             signals.cancel_requested();
         }
@@ -300,17 +301,19 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Tasks of `cluster` became claimable.
-    pub(super) fn signal_ready(&mut self, cluster: &Arc<str>) {
-        if !self.effects.ready.contains(cluster) {
-            self.effects.ready.push(cluster.clone());
+    /// Tasks of `cluster` became claimable that need this isolation.
+    pub(super) fn signal_ready(&mut self, cluster: &Arc<str>, needs: Level) {
+        let ready = &mut self.effects.ready;
+        if !ready.iter().any(|(known, level)| known == cluster && *level == needs) {
+            ready.push((cluster.clone(), needs));
         }
     }
 
     /// Tasks of the package may have become claimable.
     pub(super) fn signal_package(&mut self, package: usize) {
         let clusters: Vec<Arc<str>> = self.state.windows.claimable_in(package).cloned().collect();
-        clusters.iter().for_each(|cluster| self.signal_ready(cluster));
+        let needs = self.state.windows.needs(package);
+        clusters.iter().for_each(|cluster| self.signal_ready(cluster, needs));
     }
 
     /// The task or its log changed.

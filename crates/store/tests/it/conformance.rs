@@ -85,7 +85,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Settle),
     ];
     let runners = prop_oneof![
-        2 => (0u8..3, 0u8..2).prop_map(|(i, c)| Step::Register(i, c)),
+        2 => (0u8..3, 0u8..2, 0u8..4).prop_map(|(i, c, l)| Step::Register(i, c, l)),
         3 => (any::<u8>(), any::<u8>()).prop_map(|(r, f)| Step::Heartbeat(r, f)),
         2 => (any::<u8>(), any::<u8>(), prop::bool::weighted(0.2)).prop_map(|(r, a, l)| Step::Release(r, a, l)),
         2 => Just(Step::Rescue),
@@ -95,6 +95,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (any::<u8>(), any::<u8>(), 0u8..4).prop_map(|(p, n, l)| Step::Upload(p, n, l)),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(c, p)| Step::Pause(c, p)),
         1 => any::<u8>().prop_map(Step::DeleteCode),
+        1 => (any::<u8>(), 0u8..4).prop_map(|(p, l)| Step::Demand(p, l)),
         1 => any::<u8>().prop_map(Step::Token),
         1 => any::<u8>().prop_map(Step::Secret),
         5 => (0u8..3, 0u8..4, 0u8..4, 0u8..3).prop_map(|(c, e, t, l)| Step::Schedule(c, e, t, l)),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use windlass_model::isolation::Level;
 use windlass_model::runner::Held;
 use windlass_store::Store;
 use windlass_store::sqlite::{Options, Sqlite};
@@ -11,7 +12,7 @@ use crate::world::{CLUSTER, World, now, success};
 
 /// Whether a claimer that waits is woken by `what`.
 async fn wakes(store: &Sqlite, what: impl Future<Output = ()>) -> bool {
-    let ready = store.signals().ready_of(CLUSTER);
+    let ready = store.signals().ready_of(CLUSTER, Level::Process);
     while ready.notified().now_or_never().is_some() {}
     what.await;
     ready.notified().now_or_never().is_some()
@@ -62,6 +63,24 @@ async fn a_free_slot_of_a_full_package_wakes_a_claimer() {
     };
     assert!(wakes(&store, finish).await, "its slot is free");
     assert_eq!(world.claim(&store, 5).await.len(), 1);
+}
+
+#[tokio::test]
+async fn only_claimers_that_isolate_enough_are_woken() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(dir.path(), Options::default()).unwrap();
+    let mut world = World::new(&store).await;
+    let strong = store.signals().ready_of(CLUSTER, Level::CgroupsV2);
+    assert!(store.set_min_isolation(world.project, Level::CgroupsV1).await.unwrap());
+    let tasks = world.tasks(1, 1);
+    assert!(!wakes(&store, async { store.enqueue(tasks).await.unwrap() }).await, "it cannot take them");
+    assert!(strong.notified().now_or_never().is_some(), "a better one can");
+    assert!(world.claim(&store, 1).await.is_empty());
+    let lower = async {
+        store.set_min_isolation(world.project, Level::Process).await.unwrap();
+    };
+    assert!(wakes(&store, lower).await, "less is demanded");
+    assert_eq!(world.claim(&store, 1).await.len(), 1);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use windlass_model::code::{BlobRef, Upload};
 use windlass_model::exit::{Exit, Outcome, Usage, Verdict};
 use windlass_model::id::{CodeId, ProjectId, RevisionId, RunnerId, SeqClock, TaskId};
+use windlass_model::isolation::Level;
 use windlass_model::lease::Fence;
 use windlass_model::project::Project;
 use windlass_model::retry::RetryPolicy;
@@ -42,7 +43,8 @@ impl World {
             Some(project) => project.id,
             None => {
                 let id = ProjectId::new(clock.next(now()), 1);
-                let project = Project { id, name: "p".to_owned(), created_at: now() };
+                let (name, min_isolation) = ("p".to_owned(), Level::default());
+                let project = Project { id, name, created_at: now(), min_isolation };
                 store.create_project(project).await.unwrap();
                 id
             }

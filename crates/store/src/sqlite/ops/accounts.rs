@@ -1,10 +1,12 @@
 //! Secrets, projects and tokens.
 
 use rusqlite::{OptionalExtension as _, params};
-use windlass_model::id::TokenId;
+use windlass_model::id::{ProjectId, TokenId};
+use windlass_model::isolation::Level;
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::time::Timestamp;
 
+use super::codes;
 use crate::sqlite::rows::{Json, json};
 use crate::sqlite::work::{Durability, Stop, Work};
 use crate::sqlite::writer::Operation;
@@ -53,8 +55,35 @@ impl Operation for CreateProject {
         work.write("INSERT INTO project(seq, data) VALUES (?1, ?2)")?
             .execute(params![seq.0, json(&self.0)])?;
         work.note_seq(seq);
+        demand(work, self.0.id, self.0.min_isolation);
         Ok(())
     }
+}
+
+pub(in crate::sqlite) struct SetMinIsolation(pub(in crate::sqlite) ProjectId, pub(in crate::sqlite) Level);
+
+impl Operation for SetMinIsolation {
+    type Answer = bool;
+
+    fn run(&mut self, work: &mut Work<'_>) -> Result<bool, Stop> {
+        let Self(id, level) = *self;
+        let mut kept = work.read("SELECT data FROM project WHERE seq = ?1")?;
+        let kept = kept.query_row([id.seq().0], |row| row.get::<_, Json<Project>>(0)).optional()?;
+        let Some(Json(project)) = kept.filter(|Json(project)| project.id == id) else { return Ok(false) };
+        let project = Project { min_isolation: level, ..project };
+        work.write("UPDATE project SET data = ?2 WHERE seq = ?1")?
+            .execute(params![id.seq().0, json(&project)])?;
+        demand(work, id, level);
+        Ok(true)
+    }
+}
+
+/// Has claims follow what the project demands.
+fn demand(work: &mut Work<'_>, project: ProjectId, level: Level) {
+    work.state.view.catalog.set_demand(project, level);
+    work.view_changed();
+    let packages: Vec<usize> = work.state.view.catalog.packages_of(project).map(|(n, _)| n).collect();
+    packages.into_iter().for_each(|package| codes::arrange(work, package));
 }
 
 pub(in crate::sqlite) struct CreateToken(pub(in crate::sqlite) TokenRecord);

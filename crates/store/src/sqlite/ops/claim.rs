@@ -30,12 +30,13 @@ impl Operation for Claim {
         let Self(claiming, now) = self;
         let session = work.state.sessions.get(&claiming.runner).filter(|s| s.is_live());
         let session = session.ok_or(StoreError::SessionOver)?;
+        let level = session.record.about.isolation.at_least();
         let mut claimed = Vec::new();
         if session.record.is_draining {
             return Ok(claimed);
         }
         while claimed.len() < claiming.want {
-            match work.state.windows.next(&claiming.cluster) {
+            match work.state.windows.next(&claiming.cluster, level) {
                 Next::Nothing => break,
                 Next::Fill(lane) => {
                     let keys = first_keys(work, lane)?;

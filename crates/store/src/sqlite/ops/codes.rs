@@ -111,11 +111,19 @@ fn alive(work: &Work<'_>, id: CodeId) -> Option<(usize, Arc<Code>)> {
 fn put(work: &mut Work<'_>, number: usize, code: Code) -> rusqlite::Result<()> {
     work.write("INSERT OR REPLACE INTO code(num, data) VALUES (?1, ?2)")?
         .execute(params![number, json(&code)])?;
-    work.state.windows.set_package(number, code.is_paused, code.max_concurrency);
     work.state.view.catalog.put(number, code);
     work.view_changed();
-    work.signal_package(number);
+    arrange(work, number);
     Ok(())
+}
+
+/// Has the order of claims follow what memory knows of the package.
+pub(super) fn arrange(work: &mut Work<'_>, number: usize) {
+    let catalog = &work.state.view.catalog;
+    let code = &catalog.packages()[number];
+    let needs = catalog.needs(number);
+    work.state.windows.set_package(number, code.is_paused, code.max_concurrency, needs);
+    work.signal_package(number);
 }
 
 /// The revision, from memory if it was asked for lately.

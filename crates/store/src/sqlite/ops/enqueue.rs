@@ -160,8 +160,8 @@ fn make_ready(work: &mut Work<'_>, lane: usize, key: Key) -> rusqlite::Result<()
     let lane = &work.state.view.catalog.lanes()[lane];
     // Where the package may start nothing, nobody is woken for it: making room is a signal of its own.
     if work.state.windows.has_room(lane.package) {
-        let cluster = lane.cluster.clone();
-        work.signal_ready(&cluster);
+        let (cluster, needs) = (lane.cluster.clone(), work.state.windows.needs(lane.package));
+        work.signal_ready(&cluster, needs);
     }
     Ok(())
 }

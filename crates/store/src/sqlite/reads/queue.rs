@@ -11,7 +11,8 @@ use crate::sqlite::rows::prank;
 use crate::sqlite::state::View;
 use crate::types::Partition;
 
-/// How many claimable tasks go before this one, counted up to `limit`, in the lanes that `may_start` lets.
+/// How many claimable tasks go before this one, counted up to `limit`, in the lanes that `may_start` lets and that need
+/// no more isolation than this one.
 pub(in crate::sqlite) fn ahead_of(
     conn: &Connection,
     view: &View,
@@ -30,12 +31,15 @@ pub(in crate::sqlite) fn ahead_of(
     let mut before = conn.prepare_cached(
         "SELECT count(*) FROM (SELECT 1 FROM ready WHERE lane = ?1 AND (prank, seq) < (?2, ?3) LIMIT ?4)",
     )?;
+    let catalog = &view.catalog;
+    let mine = &catalog.lanes()[lane];
+    let most = catalog.needs(mine.package);
     let mut ahead = 0;
-    for (number, other) in view.catalog.lanes().iter().enumerate() {
+    for (number, other) in catalog.lanes().iter().enumerate() {
         if ahead == limit {
             break;
         }
-        if other.cluster == view.catalog.lanes()[lane].cluster && may_start(other.package) {
+        if other.cluster == mine.cluster && catalog.needs(other.package) <= most && may_start(other.package) {
             let params = params![number, prank, id.seq().0, limit - ahead];
             ahead += before.query_row(params, |row| row.get::<_, usize>(0))?;
         }
