@@ -9,12 +9,14 @@
 //! | [`blob`] | packages, long logs and results, by the hash of their content |
 //! | [`memory`] | the store as a plain in-memory model: the definition of what is right |
 //! | [`sqlite`] | the embedded store |
+//! | [`moving`] | everything in one store, into another |
 //! | [`conformance`] | the suite that compares a database to the model |
 
 pub mod blob;
 pub mod conformance;
 pub mod error;
 pub mod memory;
+pub mod moving;
 pub mod signals;
 pub mod sqlite;
 pub mod store;

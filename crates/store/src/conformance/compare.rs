@@ -12,7 +12,6 @@ use windlass_model::usage::{Grain, UsageBy};
 use windlass_model::wire::Page;
 
 use super::world::{CLUSTERS, Ids};
-use crate::memory::Memory;
 use crate::store::{Result, Store};
 use crate::types::{Statuses, TaskQuery};
 
@@ -67,7 +66,7 @@ pub(super) fn equal<T: PartialEq + Debug>(what: &str, model: Result<T>, subject:
 
 /// Compares everything that can be read.
 pub(super) async fn everything(
-    model: &Memory,
+    model: &dyn Store,
     subject: &dyn Store,
     fences: &Fences,
     now: Timestamp,
@@ -81,7 +80,6 @@ pub(super) async fn everything(
     let later = now + Duration::from_secs(100_000_000);
     both!(projects());
     both!(tokens());
-    both!(runners());
     both!(counts(None));
     both!(oldest_ready());
     for limit in [0, 1, 100] {

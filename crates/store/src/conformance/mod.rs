@@ -9,4 +9,4 @@ mod step;
 mod world;
 
 pub use step::{Ending, Step, TaskStep};
-pub use world::{Subject, run};
+pub use world::{Subject, run, same};

@@ -26,6 +26,7 @@ use windlass_model::wire::codes::UploadOrder;
 use super::compare::{Fences, equal, everything};
 use super::step::{Ending, Step, TaskStep};
 use crate::memory::Memory;
+use crate::moving::Record;
 use crate::store::Store;
 use crate::types::{Claiming, Finish, Firing, Once, OnceKey, Retention};
 
@@ -49,9 +50,16 @@ pub async fn run(steps: &[Step], subject: &mut dyn Subject) {
         world.step(step).await;
     }
     let World { model, subject, fences, ids, now, .. } = world;
+    equal("runners", model.runners().await, subject.store().runners().await);
     everything(&model, subject.store(), &fences, now, &ids).await;
     let problems = subject.problems().await;
     assert!(problems.is_empty(), "the database is not whole: {problems:#?}");
+}
+
+/// Panics unless `copy` says of everything in `original` what that says itself, at `now`. Sessions of runners are left
+/// out: they are of a process, and not moved.
+pub async fn same(original: &dyn Store, copy: &dyn Store, records: &[Record], now: Timestamp) {
+    everything(original, copy, &Fences::default(), now, &Ids::of(records)).await;
 }
 
 /// Ids of what there is or was.
@@ -63,6 +71,23 @@ pub(super) struct Ids {
     pub(super) tasks: Vec<TaskId>,
     pub(super) runners: Vec<RunnerId>,
     pub(super) schedules: Vec<ScheduleId>,
+}
+
+impl Ids {
+    fn of(records: &[Record]) -> Self {
+        let mut ids = Self::default();
+        for record in records {
+            match record {
+                Record::Project(project) => ids.projects.push(project.id),
+                Record::Token(token) => ids.tokens.push(token.id),
+                Record::Code(code, _) => ids.codes.push(code.id),
+                Record::Schedule(schedule) => ids.schedules.push(schedule.id),
+                Record::Task(moved) => ids.tasks.push(moved.task.new.id),
+                _ => {}
+            }
+        }
+        ids
+    }
 }
 
 struct World<'a> {

@@ -16,6 +16,7 @@ use windlass_model::usage::{ComputeTime, Grain, UsageBy};
 use windlass_model::wire::Page;
 
 use super::State;
+use crate::moving::{Import, Mark, Record, Standing};
 use crate::signals::Signals;
 use crate::store::{Result, Store};
 use crate::types::{
@@ -282,4 +283,21 @@ impl Store for Memory {
     }
 
     async fn close(&self) {}
+}
+
+#[async_trait]
+impl Import for Memory {
+    async fn standing(&self) -> Result<Standing> {
+        Ok(self.state.lock().standing())
+    }
+
+    async fn import(
+        &self,
+        records: Vec<Record>,
+        from: Option<Mark>,
+        to: Option<Mark>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        Ok(self.state.lock().import(records, from, to, now))
+    }
 }

@@ -19,6 +19,7 @@ use windlass_model::wire::Page;
 
 use super::usage::Sums;
 use crate::error::StoreError;
+use crate::moving::{self, Attempted, Mark, Record, Standing};
 use crate::signals::Signals;
 use crate::store::Result;
 use crate::types::{
@@ -82,9 +83,66 @@ pub struct State {
     sums: Sums,
     fences: SeqClock,
     keys: BTreeMap<(ProjectId, String), UsedKey>,
+    /// How far a move into it has come, while it goes on.
+    moved: Option<Mark>,
 }
 
 impl State {
+    pub(super) fn standing(&self) -> Standing {
+        match self.moved {
+            Some(mark) => Standing::Partial(mark),
+            None if self.projects.is_empty() => Standing::Empty,
+            None => Standing::InUse,
+        }
+    }
+
+    pub(super) fn import(
+        &mut self,
+        records: Vec<Record>,
+        from: Option<Mark>,
+        to: Option<Mark>,
+        now: Timestamp,
+    ) -> bool {
+        let stands = from.map_or(Standing::Empty, Standing::Partial);
+        if self.standing() != stands {
+            return false;
+        }
+        records.into_iter().for_each(|record| self.take(record, now));
+        self.moved = to;
+        true
+    }
+
+    fn take(&mut self, record: Record, now: Timestamp) {
+        match record {
+            Record::Secret(name, value) => self.replace_secret(&name, value),
+            Record::Fences(fence) => self.fences = SeqClock::after(Seq(fence.0)),
+            Record::Project(project) => self.create_project(project),
+            Record::Token(token) => self.create_token(token),
+            Record::Code(code, revisions) => {
+                self.revisions.extend(revisions.into_iter().map(|r| ((code.id, r.rev), r)));
+                self.codes.insert(code.id, *code);
+            }
+            Record::Schedule(schedule) => {
+                self.schedules.insert(schedule.id, *schedule);
+            }
+            Record::Key(moving::UsedKey { project, key, used_at, asked, ids }) => {
+                self.keys.insert((project, key), UsedKey { used_at, asked, ids });
+            }
+            Record::Rollup(grain, code, step, rollup) => self.sums.put_step(grain, code, step, *rollup),
+            Record::Day(code, day, schedule, used) => self.sums.put_day(code, day, schedule, used),
+            Record::Task(moved) => {
+                let Attempted { task, attempts, result } = *moved;
+                let place = match task.state.status {
+                    status if status.is_final() => Place::Done,
+                    _ if task.state.run_at > now => Place::Delayed,
+                    _ => Place::Ready,
+                };
+                let row = Row { place, attempts, chunks: BTreeMap::new(), result, task };
+                self.tasks.insert(row.task.new.id.seq(), row);
+            }
+        }
+    }
+
     pub(super) fn newest_seq(&self) -> Seq {
         let ids = self.projects.keys().map(|id| id.seq());
         let ids =

@@ -48,6 +48,24 @@ impl Sums {
         }
     }
 
+    pub(super) fn put_step(&mut self, grain: Grain, code: CodeId, step: i64, rollup: Rollup) {
+        self.rollups.insert((grain, code, step), rollup);
+    }
+
+    /// Of the package, or of one of its schedules.
+    pub(super) fn put_day(
+        &mut self,
+        code: CodeId,
+        day: i64,
+        schedule: Option<ScheduleId>,
+        used: ComputeTime,
+    ) {
+        match schedule {
+            Some(schedule) => self.schedules.insert((code, day, schedule), used),
+            None => self.days.insert((code, day), used),
+        };
+    }
+
     pub(super) fn ended_between(&self, code: CodeId, from: Timestamp, to: Timestamp) -> Counts {
         let minutes = self.rollups(|of| of == code, from, to, Grain::Minute);
         minutes.iter().map(|(_, _, rollup)| &rollup.ended).sum()

@@ -30,6 +30,7 @@ pub(super) struct Tables {
     pub(super) list_schedule: String,
     pub(super) count_done: String,
     pub(super) newest: String,
+    pub(super) after: String,
     pub(super) drop: String,
 }
 
@@ -61,6 +62,7 @@ impl Tables {
             ),
             count_done: on("SELECT lane, status, count(*) FROM done_d{day} GROUP BY lane, status"),
             newest: on("SELECT max(seq) FROM task_d{day}"),
+            after: on("SELECT seq FROM task_d{day} WHERE seq > ?1 ORDER BY seq LIMIT ?2"),
             drop: on(include_str!("sql/drop_partition.sql")),
         }
     }

@@ -30,6 +30,7 @@ use super::state::{Shared, State, View};
 use super::writer::{self, Operation, QUEUE, Request, Writer};
 use super::{health, reads, schema};
 use crate::error::StoreError;
+use crate::moving::{Mark, Record};
 use crate::signals::Signals;
 use crate::store::{Result, Store};
 use crate::types::{
@@ -103,6 +104,15 @@ impl Sqlite {
             thread: Mutex::new(Some(thread)),
             dir: dir.to_owned(),
         })
+    }
+
+    /// Records after the mark, about `most`, and the mark to go on from; none: that was all. Nothing may change
+    /// meanwhile, and no task may be running.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where a task is running.
+    pub async fn export(&self, mark: Option<Mark>, most: usize) -> Result<(Vec<Record>, Option<Mark>)> {
+        self.read_at_length(move |conn, view| reads::export::export(conn, view, mark, most)).await
     }
 
     async fn ask<O: Operation>(&self, operation: O) -> Result<O::Answer> {

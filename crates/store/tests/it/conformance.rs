@@ -6,23 +6,27 @@ use windlass_store::Store;
 use windlass_store::conformance::{Ending, Step, Subject, TaskStep, run};
 use windlass_store::sqlite::{Options, Sqlite, audit};
 
-struct Embedded {
+pub(crate) struct Embedded {
     dir: tempfile::TempDir,
     store: Option<Sqlite>,
 }
 
 impl Embedded {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Some(Sqlite::open(dir.path(), Options::default()).unwrap());
         Self { dir, store }
+    }
+
+    pub(crate) fn sqlite(&self) -> &Sqlite {
+        self.store.as_ref().unwrap()
     }
 }
 
 #[async_trait]
 impl Subject for Embedded {
     fn store(&self) -> &dyn Store {
-        self.store.as_ref().unwrap()
+        self.sqlite()
     }
 
     async fn reopen(&mut self) {
@@ -68,7 +72,7 @@ fn ending() -> impl Strategy<Value = (u8, Ending, bool)> {
     (any::<u8>(), ending, any::<bool>())
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     use proptest::collection::vec;
     let clock = prop_oneof![4 => 0i32..70_000, 1 => -30_000i32..0, 1 => 0i32..7_200_000];
     let tasks = prop_oneof![

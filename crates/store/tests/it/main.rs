@@ -9,5 +9,6 @@ mod group;
 mod kill;
 mod lanes;
 mod lock;
+mod moving;
 mod signals;
 mod world;

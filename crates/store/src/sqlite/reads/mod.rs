@@ -2,6 +2,7 @@
 
 pub(super) mod accounts;
 pub(super) mod codes;
+pub(super) mod export;
 pub(super) mod list;
 pub(super) mod log;
 pub(super) mod queue;
