@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use proptest::prelude::*;
 use windlass_model::id::{ProjectId, Seq};
+use windlass_model::isolation::Level;
 use windlass_model::project::Project;
 use windlass_model::time::Timestamp;
 use windlass_store::Store;
@@ -72,7 +73,7 @@ proptest! {
 async fn a_move_that_was_cut_off_goes_on_where_it_was_and_none_is_made_into_a_store_in_use() {
     let here = Embedded::new();
     let id = ProjectId::new(Seq(1), 1);
-    let project = Project { id, name: "one".to_owned(), created_at: NOW, min_isolation: None };
+    let project = Project { id, name: "one".to_owned(), created_at: NOW, min_isolation: Level::default() };
     here.store().create_project(project.clone()).await.unwrap();
     let there = Memory::default();
     assert_eq!(there.standing().await.unwrap(), Standing::Empty);
