@@ -80,6 +80,14 @@ impl Client {
         Ok(list.revisions)
     }
 
+    /// Makes a new revision like the earlier one `rev`, and returns the package.
+    pub async fn roll_back(&self, id: CodeId, rev: u32) -> Result<Code, ClientError> {
+        let path =
+            Query::default().with("revision", rev).on(&self.in_project(&format!("codes/{id}/rollback")));
+        let answer: Uploaded = self.json(Method::POST, &path, None::<&()>).await?;
+        Ok(answer.code)
+    }
+
     /// The zip of revision `rev`, of the newest one if none is named.
     pub async fn download(&self, id: CodeId, rev: Option<u32>) -> Result<Bytes, ClientError> {
         let path = self.in_project(&format!("codes/{id}/download"));

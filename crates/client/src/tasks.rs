@@ -28,6 +28,8 @@ pub struct TaskFilter {
     pub cluster: Option<String>,
     /// Made by this schedule.
     pub schedule: Option<ScheduleId>,
+    /// Queued by the worker of this task.
+    pub parent: Option<TaskId>,
     /// Created at or after, to the second.
     pub from: Option<Timestamp>,
     /// Created at or before, to the second.
@@ -42,6 +44,7 @@ impl TaskFilter {
             .with_some("label", self.label.as_deref())
             .with_some("cluster", self.cluster.as_deref())
             .with_some("schedule_id", self.schedule)
+            .with_some("parent_id", self.parent)
             .with_some("from_time", self.from.map(seconds))
             .with_some("to_time", self.to.map(seconds));
         self.statuses.iter().fold(query, |query, status| query.with(status.as_str(), 1))

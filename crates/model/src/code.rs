@@ -101,6 +101,8 @@ pub struct Upload {
     pub project: ProjectId,
     /// The zip and its MD5 in hexadecimal.
     pub package: Option<(BlobRef, String)>,
+    /// An earlier revision of the package that this one goes on from; none: the newest.
+    pub from: Option<Box<Revision>>,
     /// What the request says.
     pub order: UploadOrder<Sealed>,
     /// Now.
@@ -112,10 +114,11 @@ pub struct Upload {
 #[error("Code package zip file required if no image specified")]
 pub struct NothingToRun;
 
-/// The package after `upload`: a first revision, or a new one that keeps of the previous what the upload leaves open.
+/// The package after `upload`: a first revision, or a new one that keeps what the upload leaves open, of the newest or
+/// of the one that it goes on from.
 pub fn revise(previous: Option<&Code>, upload: Upload) -> Result<Code, NothingToRun> {
-    let Upload { order, package, at, .. } = upload;
-    let old = previous.map(|code| &code.latest);
+    let Upload { order, package, at, from, .. } = upload;
+    let old = from.as_deref().or_else(|| previous.map(|code| &code.latest));
     let (package, checksum) = match (package, old) {
         (Some((package, checksum)), _) => (Some(package), checksum),
         // A bare image replaces what was there; anything else goes on with the last zip.
@@ -132,7 +135,7 @@ pub fn revise(previous: Option<&Code>, upload: Upload) -> Result<Code, NothingTo
     let latest = Revision {
         id: upload.revision,
         code: previous.map_or(upload.code, |code| code.id),
-        rev: old.map_or(1, |o| o.rev + 1),
+        rev: previous.map_or(1, |code| code.latest.rev + 1),
         package,
         checksum,
         launch,
@@ -190,6 +193,7 @@ mod tests {
             revision: RevisionId::new(Seq(2), 1),
             project: ProjectId::new(Seq(3), 1),
             package: zip.map(blob),
+            from: None,
             order,
             at: Timestamp::from_secs(1),
         }
@@ -224,6 +228,22 @@ mod tests {
             revise(Some(&second), upload(None, UploadOrder { max_concurrency: Some(None), ..order() }))
                 .unwrap();
         assert_eq!(unlimited.max_concurrency, None);
+    }
+
+    #[test]
+    fn a_roll_back_is_a_new_revision_like_an_earlier_one() {
+        let some = UploadOrder {
+            config: Some("c".to_owned()),
+            env_vars: Some(given(&[("K", Some("1"))])),
+            max_concurrency: Some(Some(3)),
+            ..order()
+        };
+        let first = revise(None, upload(Some("a"), UploadOrder { retries: Some(2), ..order() })).unwrap();
+        let second = revise(Some(&first), upload(Some("b"), some)).unwrap();
+        let back = Upload { from: Some(Box::new(first.latest.clone())), ..upload(None, order()) };
+        let third = revise(Some(&second), back).unwrap();
+        assert_eq!(third.latest, Revision { rev: 3, ..first.latest });
+        assert_eq!(third.max_concurrency, Some(3), "it is the package's, not the revision's");
     }
 
     fn given(values: &[(&str, Option<&str>)]) -> BTreeMap<String, Given<Sealed>> {

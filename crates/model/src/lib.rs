@@ -5,7 +5,7 @@
 //! | [`id`], [`time`], [`bytes`] | ids, instants, bytes in JSON |
 //! | [`project`] | projects, tokens, scopes |
 //! | [`secret`] | values that nobody is shown |
-//! | [`code`] | code packages and their revisions |
+//! | [`code`], [`difference`] | code packages and their revisions; what one changed against another |
 //! | [`task`], [`log`] | tasks, attempts, logs |
 //! | [`lifecycle`], [`exit`], [`retry`], [`lease`] | the life of a task: what may happen to it and what follows |
 //! | [`schedule`] | when a schedule fires |
@@ -17,6 +17,7 @@
 
 pub mod bytes;
 pub mod code;
+pub mod difference;
 pub mod exit;
 pub mod id;
 pub mod isolation;

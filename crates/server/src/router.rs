@@ -67,6 +67,9 @@ pub fn routes() -> Vec<Route> {
         get("/2/projects/{project_id}/codes/{id}/download", In(Read), codes::download)
             .does("The zip of a revision").query(&[("revision", "its number; the newest if absent")])
             .gives_other("application/zip", "The zip"),
+        post("/2/projects/{project_id}/codes/{id}/rollback", In(Manage), codes::rollback)
+            .does("Make a new revision like an earlier one: new tasks run it from now on")
+            .query(&[("revision", "the number of the earlier one")]).gives::<Uploaded>(),
         get("/2/projects/{project_id}/codes/{id}/stats", In(Read), codes::stats)
             .does("Tasks of a code package by status")
             .query(&[("start_date", "of those that ended: seconds since the epoch, a day before the end if absent"), ("end_date", "now if absent")])

@@ -127,6 +127,7 @@ impl Bench {
                 revision: RevisionId::new(clock.next(now()), 0),
                 project,
                 package: Some((BlobRef { sha256: "0".repeat(64), size_bytes: 1 }, String::new())),
+                from: None,
                 order: UploadOrder {
                     name: format!("code-{n}"),
                     max_concurrency: (n == 1).then_some(Some(50)),

@@ -255,6 +255,18 @@ pub trait Store: Send + Sync + 'static {
         grain: Grain,
     ) -> Result<Vec<(CodeId, Timestamp, Rollup)>>;
 
+    /// The newest task of each package, in their order; `None` where none is kept.
+    ///
+    /// This one asks package by package; a database that can do better does it in one reading.
+    async fn newest_of(&self, project: ProjectId, codes: &[CodeId]) -> Result<Vec<Option<Task>>> {
+        let mut newest = Vec::with_capacity(codes.len());
+        for &code in codes {
+            let of_code = TaskQuery { code: Some(code), ..TaskQuery::of(project, 1) };
+            newest.push(self.tasks(&of_code).await?.pop());
+        }
+        Ok(newest)
+    }
+
     /// What attempts of the project used that ended on the days from that of `from` to that of `to`, in UTC; ascending.
     /// Exact, and independent of how long tasks are kept. A sum by schedule is of the tasks that it made.
     async fn usage(

@@ -233,6 +233,8 @@ pub struct TaskQuery {
     pub cluster: Option<String>,
     /// Made by this schedule.
     pub schedule: Option<ScheduleId>,
+    /// Queued by the worker of this task.
+    pub parent: Option<TaskId>,
     /// Created at or after.
     pub from: Option<Timestamp>,
     /// Created at or before.
@@ -255,6 +257,7 @@ impl TaskQuery {
             label: None,
             cluster: None,
             schedule: None,
+            parent: None,
             from: None,
             to: None,
             before: None,

@@ -30,6 +30,8 @@ enum Action {
     Show(Named),
     /// List the revisions of a worker
     Revisions(Named),
+    /// Make a new revision of a worker like an earlier one
+    Rollback(Rollback),
     /// Keep the tasks of a worker from starting
     Pause(Named),
     /// Let the tasks of a worker start again
@@ -50,6 +52,19 @@ struct Plain {
 struct Named {
     /// The worker
     code: String,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Args, Debug)]
+struct Rollback {
+    /// The worker
+    code: String,
+
+    /// The revision to go back to
+    #[arg(value_name = "REV")]
+    rev: u32,
 
     #[command(flatten)]
     connection: Connection,
@@ -79,6 +94,7 @@ impl Codes {
             Some(Action::List(args)) => list(&args.connection).await,
             Some(Action::Show(args)) => show(args).await,
             Some(Action::Revisions(args)) => revisions(args).await,
+            Some(Action::Rollback(args)) => rollback(args).await,
             Some(Action::Pause(args)) => {
                 let (client, output, code) = named(&args).await?;
                 said(output, &client.pause(code.id).await.doing(format_args!("pause {}", code.name))?)
@@ -248,6 +264,19 @@ async fn revisions(args: Named) -> Result<u8, Failure> {
         ]);
     }
     table.print(output, "")?;
+    Ok(0)
+}
+
+async fn rollback(args: Rollback) -> Result<u8, Failure> {
+    let (client, output) = (args.connection.client()?, args.connection.output());
+    let code = find(&client, &args.code).await?;
+    let rolled = client.roll_back(code.id, args.rev).await;
+    let code = rolled.doing(format_args!("roll back {} to revision {}", code.name, args.rev))?;
+    if output.json {
+        output.json(&code)?;
+    } else {
+        output.line(&format!("{} revision {} is like revision {}", code.name, code.rev, args.rev))?;
+    }
     Ok(0)
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use windlass_client::TaskFilter;
-use windlass_model::id::ScheduleId;
+use windlass_model::id::{ScheduleId, TaskId};
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
 use windlass_model::wire::tasks::{Task, TaskList};
@@ -36,6 +36,10 @@ pub(crate) struct Filters {
     /// Made by this schedule
     #[arg(long, value_name = "ID")]
     pub(crate) schedule: Option<ScheduleId>,
+
+    /// Queued by the worker of this task
+    #[arg(long, value_name = "ID")]
+    pub(crate) parent: Option<TaskId>,
 
     /// Created since: a time ago such as 2h, or an instant such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = instant)]
@@ -110,6 +114,7 @@ impl Filters {
             label: self.label.clone(),
             cluster: self.cluster.clone(),
             schedule: self.schedule,
+            parent: self.parent,
             from: self.since,
             to: self.until,
         }

@@ -49,11 +49,53 @@ pub async fn upload(State(app): State<Arc<App>>, InProject(project): InProject, 
         revision: RevisionId::new(revision.0, revision.1),
         project,
         package,
+        from: None,
         order,
         at,
     };
     let code = app.store.upload(upload).await?;
     Ok(json(&Uploaded { msg: "Upload successful.".to_owned(), code: Code::present(&code, app.policy()) }))
+}
+
+/// `POST P/codes/{id}/rollback?revision=N`: a new revision like an earlier one, which new tasks run from now on.
+pub async fn rollback(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Id(id): Id<CodeId>,
+    query: Query,
+    _: Ignored,
+) -> Answer {
+    let rev = revision_in(&query)?.ok_or_else(|| BadField::missing("revision"))?;
+    let code = roll_back(&app, project, id, rev).await?;
+    let msg = format!("Rolled back to revision {rev}");
+    Ok(json(&Uploaded { msg, code: Code::present(&code, app.policy()) }))
+}
+
+/// The package after it got a new revision like `rev`. The zip is the one that is kept already.
+pub(crate) async fn roll_back(
+    app: &App,
+    project: ProjectId,
+    id: CodeId,
+    rev: u32,
+) -> Result<code::Code, ApiError> {
+    let code = app.code_of(project, id).await?;
+    if code.latest.rev == rev {
+        let msg = format!("revision {rev} is the newest: there is nothing to go back from");
+        return Err(ApiError::bad_request(msg));
+    }
+    let from = app.store.revision(id, rev).await?.ok_or_else(|| ApiError::not_found("Revision"))?;
+    let at = app.now();
+    let revision = app.ids.mint(at);
+    let upload = Upload {
+        code: id,
+        revision: RevisionId::new(revision.0, revision.1),
+        project,
+        package: None,
+        from: Some(Box::new(from)),
+        order: UploadOrder { name: code.name, ..UploadOrder::default() },
+        at,
+    };
+    Ok(app.store.upload(upload).await?)
 }
 
 /// Whether there is a value for every variable whose value is to be kept.
@@ -127,9 +169,9 @@ pub async fn download(
     query: Query,
 ) -> Answer {
     let code = app.code_of(project, id).await?;
-    let revision = match query.number("revision")? {
+    let revision = match revision_in(&query)? {
         None => Some(code.latest),
-        Some(n) => app.store.revision(id, n as u32).await?,
+        Some(rev) => app.store.revision(id, rev).await?,
     };
     let revision = revision.ok_or_else(|| ApiError::not_found("Revision"))?;
     let package = revision.package.ok_or_else(|| ApiError::not_found("Zip of this revision"))?;
@@ -145,6 +187,11 @@ pub async fn download(
     ];
     let content = content.map_err(|e| std::io::Error::other(e.to_string()));
     Ok((headers, Body::from_stream(content)).into_response())
+}
+
+/// The number of a revision. What is none is no revision's.
+pub(crate) fn revision_in(query: &Query) -> Result<Option<u32>, BadField> {
+    Ok(query.number("revision")?.map(|n| n as u32))
 }
 
 /// The name as part of a file name in a header.

@@ -18,6 +18,7 @@ pub const PARAMETERS: &[(&str, &str)] = &[
     ("label", "with this label"),
     ("cluster", "for this cluster"),
     ("schedule_id", "made by this schedule"),
+    ("parent_id", "queued by the worker of this task"),
     ("from_time", "created at or after, in seconds since the epoch"),
     ("to_time", "created in or before this second since the epoch"),
     ("queued", "1: with this status; several flags add up"),
@@ -31,7 +32,8 @@ pub const PARAMETERS: &[(&str, &str)] = &[
 ];
 
 /// The filters among them.
-pub const FILTERS: &[&str] = &["code_name", "label", "cluster", "schedule_id", "from_time", "to_time"];
+pub const FILTERS: &[&str] =
+    &["code_name", "label", "cluster", "schedule_id", "parent_id", "from_time", "to_time"];
 
 /// The tasks that the query means, the newest `limit` of them after its page or cursor; `None`: certainly none.
 pub async fn tasks(
@@ -59,6 +61,7 @@ pub async fn tasks(
         label: query.get("label").map(str::to_owned),
         cluster: query.get("cluster").map(str::to_owned),
         schedule: query.id("schedule_id")?.map(ScheduleId),
+        parent: query.id("parent_id")?.map(TaskId),
         from: query.seconds("from_time")?,
         to: query.seconds("to_time")?.map(|t| t + last_ms),
         before: cursor.map(TaskId::seq),

@@ -33,7 +33,8 @@ const LOOKED_THROUGH: usize = 20_000;
 const COUNTED: usize = 10_000;
 
 /// The filters that a page hands on, beside the statuses.
-const FIELDS: [&str; 6] = ["code_name", "label", "cluster", "schedule_id", "from_time", "to_time"];
+const FIELDS: [&str; 7] =
+    ["code_name", "label", "cluster", "schedule_id", "parent_id", "from_time", "to_time"];
 
 #[derive(Template)]
 #[template(path = "hud/tasks.html")]

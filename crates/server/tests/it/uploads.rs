@@ -369,3 +369,45 @@ fn empty_files(n: u32) -> Vec<u8> {
     bytes.extend([b"PK\x05\x06".as_slice(), &[0; 4], &[0xff; 12], &[0; 2]].concat());
     bytes
 }
+
+#[tokio::test]
+async fn a_roll_back_runs_what_ran_before() {
+    let server = TestServer::start().await;
+    let options = |more: serde_json::Value| {
+        let mut data = sh();
+        data.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        data
+    };
+    let first = options(json!({ "env_vars": { "KEY": "one" }, "retries": 2, "memory": "64M" }));
+    let id =
+        server.upload(&first, &zip_of(&["__runner__.sh"])).await.json()["id"].as_str().unwrap().to_owned();
+    let second =
+        options(json!({ "env_vars": { "KEY": "two" }, "retries": 5, "config": "c", "max_concurrency": 3 }));
+    assert_eq!(server.upload(&second, &zip_of(&["__runner__.sh", "more"])).await.status, 200);
+
+    let back = server.post(&format!("codes/{id}/rollback?revision=1"), json!({})).await;
+    assert_eq!(back.msg(), "Rolled back to revision 1");
+    let revisions = server.get(&format!("codes/{id}/revisions")).await.json()["revisions"].clone();
+    let (old, new) = (&revisions[0], &revisions[2]);
+    for field in ["checksum", "code_size", "command", "runtime", "file_name", "config", "retries", "memory"] {
+        assert_eq!(old[field], new[field], "{field}");
+    }
+    assert_eq!((&back.json()["rev"], &back.json()["max_concurrency"]), (&json!(3), &json!(3)));
+    let zip = server.get(&format!("codes/{id}/download")).await;
+    assert_eq!(zip.body, server.get(&format!("codes/{id}/download?revision=1")).await.body);
+
+    server.queue(json!({ "code_name": "w" })).await;
+    let runner = server.runner(1).await;
+    let claim: windlass_model::runner::Claim =
+        runner.call("claim", &windlass_model::runner::ClaimRequest { want: 1, wait_ms: 0 }).await;
+    assert_eq!(claim.revisions[0].env_vars["KEY"], "one", "the value that was sealed then");
+
+    let said = |rest: &'static str| {
+        let (server, path) = (&server, format!("codes/{id}/rollback{rest}"));
+        async move { server.post(&path, json!({})).await.said() }
+    };
+    assert_eq!(said("").await, (400, "revision: is required".to_owned()));
+    assert_eq!(said("?revision=9").await, (404, "Revision not found".to_owned()));
+    let newest = "revision 3 is the newest: there is nothing to go back from";
+    assert_eq!(said("?revision=3").await, (400, newest.to_owned()));
+}

@@ -113,6 +113,7 @@ pub(super) async fn everything(
             both!(usage(*project, Timestamp::default(), later, by));
             both!(usage(*project, now - Duration::from_secs(86_400), now, by));
         }
+        both!(newest_of(*project, &ids.codes));
         for grain in Grain::ALL {
             both!(rollups(*project, None, Timestamp::default(), later, grain));
             let lately = now - Duration::from_secs(600);
@@ -162,6 +163,17 @@ fn queries(all: &TaskQuery, ids: &Ids, now: Timestamp) -> Vec<TaskQuery> {
         queries.push(labelled);
     }
     queries.extend(ids.schedules.iter().map(|id| TaskQuery { schedule: Some(*id), ..all.clone() }));
+    for task in &ids.tasks {
+        let queued_by = TaskQuery { parent: Some(*task), ..all.clone() };
+        let schedule = ids.schedules.first().copied();
+        queries.push(TaskQuery {
+            schedule,
+            label: Some("label-1".to_owned()),
+            limit: 2,
+            ..queued_by.clone()
+        });
+        queries.push(queued_by);
+    }
     for code in &ids.codes {
         let of_code = TaskQuery { code: Some(*code), ..all.clone() };
         let statuses = Statuses::NONE.with(Status::Error).with(Status::Queued).with(Status::Running);

@@ -264,13 +264,20 @@ impl<'a> World<'a> {
     async fn upload(&mut self, project: u8, name: u8, limit: u8) {
         let Some(project) = pick(&self.ids.projects, project) else { return };
         let package = BlobRef { sha256: format!("{name:064x}"), size_bytes: 10 };
+        let code_name = format!("code-{}", name % 3);
+        let known = self.model.code_named(project, &code_name).await.expect("the model never fails");
+        let from = match known.filter(|_| name.is_multiple_of(5)) {
+            Some(code) => self.model.revision(code.id, 1).await.expect("the model never fails"),
+            None => None,
+        };
         let upload = Upload {
             code: CodeId::new(self.seq(), 3),
             revision: RevisionId::new(self.seq(), 4),
             project,
             package: (name.is_multiple_of(4) || limit > 0).then(|| (package, "md5".to_owned())),
+            from: from.map(Box::new),
             order: UploadOrder {
-                name: format!("code-{}", name % 3),
+                name: code_name,
                 limits: Changes {
                     memory_bytes: (limit > 0).then(|| (limit > 1).then_some(u64::from(limit) << 20)),
                     ..Changes::default()

@@ -774,6 +774,7 @@ impl State {
                 && q.label.as_ref().is_none_or(|label| new.label.as_ref() == Some(label))
                 && q.cluster.as_ref().is_none_or(|cluster| new.cluster == *cluster)
                 && q.schedule.is_none_or(|schedule| new.schedule == Some(schedule))
+                && q.parent.is_none_or(|parent| new.parent == Some(parent))
                 && q.from.is_none_or(|from| seq >= Seq::at(from))
                 && q.to.is_none_or(|to| seq < Seq::at(to + std::time::Duration::from_millis(1)))
                 && q.before.is_none_or(|before| seq < before)

@@ -28,6 +28,7 @@ pub(super) struct Tables {
     pub(super) list_done: String,
     pub(super) list_label: String,
     pub(super) list_schedule: String,
+    pub(super) list_parent: String,
     pub(super) count_done: String,
     pub(super) newest: String,
     pub(super) after: String,
@@ -59,6 +60,9 @@ impl Tables {
             ),
             list_schedule: on(
                 "SELECT seq, lane FROM task_d{day} WHERE schedule = ?1 AND seq < ?2 ORDER BY seq DESC",
+            ),
+            list_parent: on(
+                "SELECT seq, lane FROM task_d{day} WHERE parent = ?1 AND seq < ?2 ORDER BY seq DESC",
             ),
             count_done: on("SELECT lane, status, count(*) FROM done_d{day} GROUP BY lane, status"),
             newest: on("SELECT max(seq) FROM task_d{day}"),
@@ -110,6 +114,7 @@ mod tests {
             &t.list_done,
             &t.list_label,
             &t.list_schedule,
+            &t.list_parent,
             &t.newest,
         ] {
             let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();

@@ -14,13 +14,14 @@ use crate::error::StoreError;
 
 /// Each is applied once, in order; `user_version` counts those that are. One that names `{day}` is applied to every
 /// partition that is there; those that are made later have it from the start. Never changed once released.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001_tables.sql"),
     include_str!("migrations/0002_trace.sql"),
     include_str!("migrations/0003_usage.sql"),
     include_str!("migrations/0004_usage_so_far.sql"),
     include_str!("migrations/0005_asked.sql"),
     include_str!("migrations/0006_rollup.sql"),
+    include_str!("migrations/0007_parent.sql"),
 ];
 
 const PAGE_BYTES: u64 = 8192;
@@ -117,7 +118,7 @@ mod tests {
     const OLD: &str = "
         INSERT INTO lane(id, code, cluster) VALUES (0, 3, 'default');
         INSERT INTO ended(code, minute, status, n) VALUES (3, 9, 3, 1), (3, 9, 4, 2), (3, 10, 6, 1);
-        CREATE TABLE task_d7(seq INTEGER PRIMARY KEY, lane INT, schedule BLOB, payload BLOB);
+        CREATE TABLE task_d7(seq INTEGER PRIMARY KEY, lane INT, schedule BLOB, parent BLOB, payload BLOB);
         CREATE TABLE done_d7(seq INTEGER PRIMARY KEY, lane INT, ended INT, outcome, wall INT, user INT, system INT,
           peak INT);
         CREATE TABLE attempt_d7(seq INT, n INT, ended INT, outcome, wall INT, user INT, system INT, peak INT);

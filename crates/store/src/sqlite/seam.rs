@@ -468,6 +468,15 @@ impl Store for Sqlite {
         .await
     }
 
+    async fn newest_of(&self, project: ProjectId, codes: &[CodeId]) -> Result<Vec<Option<Task>>> {
+        let of_code = |code: &CodeId| TaskQuery { code: Some(*code), ..TaskQuery::of(project, 1) };
+        let queries: Vec<TaskQuery> = codes.iter().map(of_code).collect();
+        self.read_at_length(move |conn, view| {
+            queries.iter().map(|q| Ok(reads::list::tasks(conn, view, q)?.pop())).collect()
+        })
+        .await
+    }
+
     async fn usage(
         &self,
         project: ProjectId,

@@ -58,6 +58,7 @@ impl World {
                     revision: RevisionId::new(clock.next(now()), 1),
                     project,
                     package: Some((blob, String::new())),
+                    from: None,
                     order: UploadOrder { name: "w".to_owned(), ..UploadOrder::default() },
                     at: now(),
                 };
@@ -90,7 +91,8 @@ impl World {
         let max_concurrency = Some(Some(most));
         let order = UploadOrder { name: "w".to_owned(), max_concurrency, ..UploadOrder::default() };
         let (code, revision) = (self.code, RevisionId::new(self.clock.next(now()), 1));
-        let upload = Upload { code, revision, project: self.project, package: None, order, at: now() };
+        let upload =
+            Upload { code, revision, project: self.project, package: None, from: None, order, at: now() };
         store.upload(upload).await.unwrap();
     }
 

@@ -2,8 +2,8 @@
 //!
 //! A list is a merge of sources that each have their keys in order: the done tasks of one lane with one status, the
 //! ready ones of one lane with one priority, the delayed ones of one lane, the running ones. Only sources that have
-//! any (counters tell) are looked at, and only their keys until the page is full. Lists by label or schedule walk the
-//! index of those instead.
+//! any (counters tell) are looked at, and only their keys until the page is full. Lists by label, schedule or parent
+//! walk the index of those instead.
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(in crate::sqlite) fn tasks(conn: &Connection, view: &View, q: &TaskQuery) ->
             && q.cluster.as_ref().is_none_or(|cluster| *lane.cluster == **cluster)
     });
     let lanes: Vec<bool> = lanes.collect();
-    if q.label.is_some() || q.schedule.is_some() {
+    if q.label.is_some() || q.schedule.is_some() || q.parent.is_some() {
         walk(conn, view, q, range, &lanes)
     } else {
         merge(conn, view, q, range, &lanes)
@@ -86,13 +86,12 @@ fn walk(
     let mut found = Vec::new();
     let mut skip = q.skip;
     for tables in range.partitions(view) {
-        let schedule = q.schedule.map(|id| IdBytes(id.0));
-        let mut keys = conn.prepare_cached(match schedule {
-            Some(_) => &tables.list_schedule,
-            None => &tables.list_label,
-        })?;
-        let mut keys = match schedule {
-            Some(schedule) => keys.query(params![schedule, range.before])?,
+        // By the one that has the fewest tasks as a rule; the others are looked at in the task.
+        let of = q.parent.map(|id| (&tables.list_parent, id.0));
+        let of = of.or_else(|| q.schedule.map(|id| (&tables.list_schedule, id.0)));
+        let mut keys = conn.prepare_cached(of.map_or(&tables.list_label, |(list, _)| list))?;
+        let mut keys = match of {
+            Some((_, id)) => keys.query(params![IdBytes(id), range.before])?,
             None => keys.query(params![q.label, range.before])?,
         };
         while let Some(row) = keys.next()? {
@@ -106,7 +105,10 @@ fn walk(
             if lanes.get(lane) != Some(&true) || !has_status(conn, tables, Seq(seq), q.statuses)? {
                 continue;
             }
-            let is_wanted = |task: &Task| q.label.is_none() || task.new.label == q.label;
+            let is_wanted = |task: &Task| {
+                (q.label.is_none() || task.new.label == q.label)
+                    && (q.schedule.is_none() || task.new.schedule == q.schedule)
+            };
             let Some(task) = task::task(conn, view, Seq(seq))?.filter(is_wanted) else { continue };
             if skip > 0 {
                 skip -= 1;

@@ -7,6 +7,7 @@ CREATE TABLE task_d{day}(seq INTEGER PRIMARY KEY, tag INT NOT NULL, lane INT NOT
   trace BLOB);
 CREATE INDEX task_d{day}_label ON task_d{day}(label, seq) WHERE label IS NOT NULL;
 CREATE INDEX task_d{day}_schedule ON task_d{day}(schedule, seq) WHERE schedule IS NOT NULL;
+CREATE INDEX task_d{day}_parent ON task_d{day}(parent, seq) WHERE parent IS NOT NULL;
 CREATE TABLE payload_d{day}(seq INTEGER PRIMARY KEY, payload BLOB NOT NULL);
 CREATE TABLE done_d{day}(seq INTEGER PRIMARY KEY, lane INT NOT NULL, status INT NOT NULL, run_at INT NOT NULL,
   attempts INT NOT NULL, retries INT NOT NULL, losses INT NOT NULL, started INT, ended INT NOT NULL,
