@@ -37,6 +37,16 @@ impl Client {
         self.json::<Msg>(Method::PUT, &path, Some(changes)).await.map(drop)
     }
 
+    /// Keeps the schedule from firing. Returns the server's words: `Paused` or `Already paused`.
+    pub async fn pause_schedule(&self, id: ScheduleId) -> Result<String, ClientError> {
+        self.command(&format!("schedules/{id}/pause")).await
+    }
+
+    /// Lets the schedule fire again; what passed meanwhile is left out. Returns the server's words.
+    pub async fn resume_schedule(&self, id: ScheduleId) -> Result<String, ClientError> {
+        self.command(&format!("schedules/{id}/resume")).await
+    }
+
     /// Ends the schedule: it fires no more. Tasks that it queued go on.
     pub async fn cancel_schedule(&self, id: ScheduleId) -> Result<(), ClientError> {
         self.command(&format!("schedules/{id}/cancel")).await.map(drop)

@@ -30,6 +30,8 @@ pub struct Timing {
 pub enum ScheduleStatus {
     /// It will fire again.
     Scheduled,
+    /// It fires no more until it is resumed.
+    Paused,
     /// It has fired for the last time.
     Complete,
     /// A user ended it, or its code was deleted.
@@ -41,9 +43,15 @@ impl ScheduleStatus {
     pub const fn as_str(self) -> &'static str {
         match self {
             ScheduleStatus::Scheduled => "scheduled",
+            ScheduleStatus::Paused => "paused",
             ScheduleStatus::Complete => "complete",
             ScheduleStatus::Cancelled => "cancelled",
         }
+    }
+
+    /// Whether it has ended.
+    pub const fn is_over(self) -> bool {
+        matches!(self, ScheduleStatus::Complete | ScheduleStatus::Cancelled)
     }
 }
 
@@ -126,8 +134,37 @@ impl ScheduleState {
         fired.aimed_at(timing, first_grid_point_after(timing, instant))
     }
 
-    /// The state after its timing was changed at `now`: what was already run is not run again.
+    /// The state after its timing was changed at `now`: what was already run is not run again. One that is paused
+    /// stays so.
     pub fn retimed(&self, timing: &Timing, now: Timestamp) -> Self {
+        if self.status == ScheduleStatus::Paused {
+            return self.clone();
+        }
+        self.aimed_after(timing, now)
+    }
+
+    /// The state of a schedule that fires no more until it is resumed; one that has ended stays as it is.
+    pub fn paused(&self) -> Self {
+        if self.status != ScheduleStatus::Scheduled {
+            return self.clone();
+        }
+        Self { status: ScheduleStatus::Paused, next_at: None, ..self.clone() }
+    }
+
+    /// The state after it was resumed at `now`. Instants that passed meanwhile are left out; one without a grid that
+    /// has not fired fires now. One that was not paused stays as it is.
+    pub fn resumed(&self, timing: &Timing, now: Timestamp) -> Self {
+        if self.status != ScheduleStatus::Paused {
+            return self.clone();
+        }
+        match timing.run_every_s {
+            Some(_) => self.aimed_after(timing, now),
+            None => Self { status: ScheduleStatus::Scheduled, ..self.clone() }
+                .aimed_at(timing, Some(timing.start_at)),
+        }
+    }
+
+    fn aimed_after(&self, timing: &Timing, now: Timestamp) -> Self {
         let next = if timing.start_at >= now && self.last_run_at.is_none_or(|last| last < timing.start_at) {
             Some(timing.start_at)
         } else {
@@ -221,6 +258,23 @@ mod tests {
         let timing = every(60);
         let late = ScheduleState::first(&timing).fired(&timing, secs(1_330));
         assert_eq!((late.run_count, late.next_at), (1, Some(secs(1_360))));
+    }
+
+    #[test]
+    fn a_pause_leaves_out_what_passes_meanwhile() {
+        let timing = Timing { run_times: Some(3), ..every(60) };
+        let paused = ScheduleState::first(&timing).fired(&timing, secs(1_000)).paused();
+        assert_eq!((paused.status, paused.next_at), (ScheduleStatus::Paused, None));
+        assert_eq!(paused.retimed(&every(90), secs(1_100)), paused, "it stays paused, whatever is changed");
+        let resumed = paused.resumed(&timing, secs(1_130));
+        assert_eq!((resumed.status, resumed.next_at), (ScheduleStatus::Scheduled, Some(secs(1_180))));
+        assert_eq!(resumed.run_count, 1);
+        assert_eq!(resumed.resumed(&timing, secs(9_000)), resumed);
+        let once = Timing { run_every_s: None, ..every(60) };
+        let late = ScheduleState::first(&once).paused().resumed(&once, secs(2_000));
+        assert_eq!(late.next_at, Some(secs(1_000)), "its one firing is overdue, not lost");
+        let over = ScheduleState::first(&once).fired(&once, secs(1_000));
+        assert_eq!(over.paused(), over);
     }
 
     #[test]

@@ -126,6 +126,10 @@ pub fn routes() -> Vec<Route> {
             .does("One schedule").gives::<Schedule>(),
         put("/2/projects/{project_id}/schedules/{id}", In(Manage), schedules::update)
             .does("Change the fields of a schedule that are given").takes::<ScheduleRequest>().like(r#"{"run_every":3600}"#),
+        post("/2/projects/{project_id}/schedules/{id}/pause", In(Manage), schedules::pause)
+            .does("Keep a schedule from firing"),
+        post("/2/projects/{project_id}/schedules/{id}/resume", In(Manage), schedules::resume)
+            .does("Let a schedule fire again; what passed meanwhile is left out"),
         post("/2/projects/{project_id}/schedules/{id}/cancel", In(Manage), schedules::cancel)
             .does("End a schedule; one that has ended stays as it is"),
 

@@ -281,8 +281,8 @@ pub trait Store: Send + Sync + 'static {
     /// up to `limit`: those whose projects demand more isolation are left out. `None` unless the task itself is claimable.
     async fn ahead_of(&self, task: TaskId, limit: usize) -> Result<Option<usize>>;
 
-    /// When the oldest claimable task of any cluster was created.
-    async fn oldest_ready(&self) -> Result<Option<Timestamp>>;
+    /// When the oldest claimable task was created, of one project or of all.
+    async fn oldest_ready(&self, project: Option<ProjectId>) -> Result<Option<Timestamp>>;
 
     // Upkeep.
 

@@ -113,7 +113,7 @@ impl Codes {
     }
 }
 
-fn said(output: Output, msg: &str) -> Result<u8, Failure> {
+pub(super) fn said(output: Output, msg: &str) -> Result<u8, Failure> {
     if output.json {
         output.json(&serde_json::json!({ "msg": msg }))?;
     } else {

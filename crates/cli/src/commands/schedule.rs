@@ -35,6 +35,10 @@ enum Action {
     Show(Named),
     /// Change a schedule; what is not given stays as it is
     Update(Update),
+    /// Keep a schedule from firing
+    Pause(Named),
+    /// Let a schedule fire again; what passed meanwhile is left out
+    Resume(Named),
     /// End schedules; tasks that they have queued go on
     Cancel(Cancel),
 }
@@ -169,6 +173,16 @@ impl Schedule {
             Some(Action::Create(args)) => create(args).await,
             Some(Action::Show(args)) => show(args).await,
             Some(Action::Update(args)) => update(args).await,
+            Some(Action::Pause(args)) => {
+                let (client, output) = (args.connection.client()?, args.connection.output());
+                let said = client.pause_schedule(args.id).await;
+                super::codes::said(output, &said.doing(format_args!("pause schedule {}", args.id))?)
+            }
+            Some(Action::Resume(args)) => {
+                let (client, output) = (args.connection.client()?, args.connection.output());
+                let said = client.resume_schedule(args.id).await;
+                super::codes::said(output, &said.doing(format_args!("resume schedule {}", args.id))?)
+            }
             Some(Action::Cancel(args)) => cancel(args).await,
         }
     }

@@ -43,7 +43,7 @@ pub async fn scrape(State(app): State<Arc<App>>) -> Answer {
         }
     }
     let tasks = tasks.into_iter().map(|((cluster, status), n)| (cluster.to_owned(), status, n)).collect();
-    let oldest = app.store.oldest_ready().await?;
+    let oldest = app.store.oldest_ready(None).await?;
     let standing = Standing {
         tasks,
         runners: runners.into_iter().map(|(cluster, (n, slots, busy))| (cluster, n, slots, busy)).collect(),

@@ -1,10 +1,11 @@
-//! Schedules: make, list, read, change, cancel.
+//! Schedules: make, list, read, change, pause, cancel.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use windlass_model::id::{ProjectId, ScheduleId};
 use windlass_model::schedule::{Schedule, ScheduleState, ScheduleStatus};
+use windlass_model::time::Timestamp;
 use windlass_model::wire::BadField;
 use windlass_model::wire::schedules::{
     CreateRequest, Schedule as Shown, ScheduleList, ScheduleRef, ScheduleRequest, Scheduled,
@@ -145,17 +146,73 @@ pub async fn cancel(
     Ok(said("Cancelled"))
 }
 
+/// `POST P/schedules/{id}/pause`: it fires no more until it is resumed.
+pub async fn pause(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Id(id): Id<ScheduleId>,
+    _: Ignored,
+) -> Answer {
+    let has_changed = set_paused(&app, project, id, true).await?;
+    Ok(said(if has_changed { "Paused" } else { "Already paused" }))
+}
+
+/// `POST P/schedules/{id}/resume`: it fires again; what passed meanwhile is left out.
+pub async fn resume(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Id(id): Id<ScheduleId>,
+    _: Ignored,
+) -> Answer {
+    let has_changed = set_paused(&app, project, id, false).await?;
+    Ok(said(if has_changed { "Resumed" } else { "Already running" }))
+}
+
+/// Pauses or resumes the schedule. `false`: it was so already.
+pub(crate) async fn set_paused(
+    app: &App,
+    project: ProjectId,
+    id: ScheduleId,
+    paused: bool,
+) -> Result<bool, ApiError> {
+    let found = app.schedule_of(project, id).await?;
+    if found.state.status.is_over() {
+        return Err(ApiError::conflict("the schedule has ended: make a new one instead"));
+    }
+    turn(app, project, id, |schedule, now| match paused {
+        true => schedule.state.paused(),
+        false => schedule.state.resumed(&schedule.timing, now),
+    })
+    .await
+}
+
 /// Ends the schedule, whatever fires in between.
 pub(crate) async fn end(app: &App, project: ProjectId, id: ScheduleId) -> Result<(), ApiError> {
+    turn(app, project, id, |schedule, _| match schedule.state.status.is_over() {
+        true => schedule.state.clone(),
+        false => schedule.state.cancelled(windlass_model::lifecycle::CANCELLED_MSG),
+    })
+    .await
+    .map(drop)
+}
+
+/// Gives the schedule the state that `next` makes of it, whatever fires in between. `false`: it has that state.
+async fn turn(
+    app: &App,
+    project: ProjectId,
+    id: ScheduleId,
+    next: impl Fn(&Schedule, Timestamp) -> ScheduleState,
+) -> Result<bool, ApiError> {
     for _ in 0..TRIES {
         let before = app.schedule_of(project, id).await?;
-        if before.state.status != ScheduleStatus::Scheduled {
-            return Ok(());
+        let now = app.now();
+        let state = next(&before, now);
+        if state == before.state {
+            return Ok(false);
         }
-        let state = before.state.cancelled(windlass_model::lifecycle::CANCELLED_MSG);
-        let after = Schedule { state, updated_at: app.now(), ..before.clone() };
+        let after = Schedule { state, updated_at: now, ..before.clone() };
         if app.store.replace_schedule_if_unchanged(&before, after).await? {
-            return Ok(());
+            return Ok(true);
         }
     }
     Err(ApiError::busy("the schedule keeps changing; try again"))

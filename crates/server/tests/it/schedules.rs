@@ -117,6 +117,30 @@ async fn a_change_keeps_what_ran_and_a_cancel_is_final() {
 }
 
 #[tokio::test]
+async fn a_paused_schedule_fires_again_when_it_is_resumed() {
+    let server = TestServer::start().await;
+    server.code("w", json!({})).await;
+    let id = server.schedule(json!({ "code_name": "w", "run_every": 60 })).await;
+    server.fire().await;
+    let turn = async |verb: &str| server.post(&format!("schedules/{id}/{verb}"), json!({})).await.said();
+    assert_eq!(turn("pause").await, (200, "Paused".to_owned()));
+    assert_eq!(turn("pause").await, (200, "Already paused".to_owned()));
+    server.advance(Duration::from_secs(150));
+    assert_eq!(server.fire().await, None);
+    let shown = server.shown(&id).await;
+    assert_eq!(
+        (shown["status"].as_str(), shown["next_start"].as_str()),
+        (Some("paused"), Some("0001-01-01T00:00:00Z"))
+    );
+    assert_eq!(turn("resume").await, (200, "Resumed".to_owned()));
+    assert_eq!(server.fire().await, Some(30), "the grid goes on, and what was missed stays so");
+    assert_eq!(server.made_by(&id).await.len(), 1);
+    turn("pause").await;
+    assert_eq!(turn("cancel").await, (200, "Cancelled".to_owned()));
+    assert_eq!(turn("resume").await.0, 409, "it has ended");
+}
+
+#[tokio::test]
 async fn a_deleted_package_ends_its_schedules() {
     let server = TestServer::start().await;
     let code = server.code("w", json!({})).await;

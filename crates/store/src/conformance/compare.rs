@@ -81,7 +81,7 @@ pub(super) async fn everything(
     both!(projects());
     both!(tokens());
     both!(counts(None));
-    both!(oldest_ready());
+    both!(oldest_ready(None));
     for limit in [0, 1, 100] {
         both!(due_schedules(now + Duration::from_secs(1_000_000), limit));
     }
@@ -102,6 +102,7 @@ pub(super) async fn everything(
     }
     for project in &ids.projects {
         both!(counts(Some(*project)));
+        both!(oldest_ready(Some(*project)));
         for page in pages {
             both!(codes(*project, page));
             both!(schedules(*project, page));

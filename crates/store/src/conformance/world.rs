@@ -251,7 +251,7 @@ impl<'a> World<'a> {
     /// What is cheap to compare after every step.
     async fn glance(&mut self) {
         both!(self.counts(None));
-        both!(self.oldest_ready());
+        both!(self.oldest_ready(None));
         let there = self.fences.there(&self.held);
         let model = self.model.leased(&self.held).await;
         let subject = self.subject.store().leased(&there).await;
@@ -541,8 +541,10 @@ impl<'a> World<'a> {
             true => self.outdated[usize::from(at) % self.outdated.len()].clone(),
             false => now,
         };
-        let state = match at % 2 {
+        let state = match at % 4 {
             0 => before.state.cancelled("by hand"),
+            1 => before.state.paused(),
+            2 => before.state.resumed(&before.timing, self.now),
             _ => before.state.retimed(&before.timing, self.now),
         };
         let after = Schedule { state, updated_at: self.now, ..before.clone() };

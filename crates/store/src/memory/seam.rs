@@ -270,8 +270,8 @@ impl Store for Memory {
         Ok(self.state.lock().ahead_of(task, limit))
     }
 
-    async fn oldest_ready(&self) -> Result<Option<Timestamp>> {
-        Ok(self.state.lock().oldest_ready())
+    async fn oldest_ready(&self, project: Option<ProjectId>) -> Result<Option<Timestamp>> {
+        Ok(self.state.lock().oldest_ready(project))
     }
 
     async fn prune(&self, retention: Retention, now: Timestamp) -> Result<Pruned> {

@@ -11,7 +11,7 @@ use windlass_model::lifecycle::{CANCELLED_MSG, CODE_DELETED_MSG, GIVEN_BACK_MSG,
 use windlass_model::log::{self, LogChunk};
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
-use windlass_model::schedule::{Schedule, ScheduleStatus};
+use windlass_model::schedule::Schedule;
 use windlass_model::task::{Attempt, NewTask, Status, Stored, Task, TaskState};
 use windlass_model::time::Timestamp;
 use windlass_model::usage::{ComputeTime, Grain, UsageBy};
@@ -266,7 +266,7 @@ impl State {
         for task in waiting.map(|r| r.task.new.id.seq()).collect::<Vec<_>>() {
             self.end(task, Status::Cancelled, Some(CODE_DELETED_MSG.to_owned()), None, now, signals);
         }
-        let alive = |s: &&mut Schedule| s.template.code == id && s.state.status == ScheduleStatus::Scheduled;
+        let alive = |s: &&mut Schedule| s.template.code == id && !s.state.status.is_over();
         for schedule in self.schedules.values_mut().filter(alive) {
             schedule.state = schedule.state.cancelled(CODE_DELETED_MSG);
             schedule.updated_at = now;
@@ -691,7 +691,7 @@ impl State {
         signals: &Signals,
     ) -> Result<()> {
         for project in schedules.iter().map(|s| s.project).collect::<BTreeSet<_>>() {
-            let alive = |s: &&Schedule| s.project == project && s.state.status == ScheduleStatus::Scheduled;
+            let alive = |s: &&Schedule| s.project == project && !s.state.status.is_over();
             let count =
                 self.schedules.values().filter(alive).count() + schedules.iter().filter(alive).count();
             if count > limit {
@@ -859,8 +859,9 @@ impl State {
         Some(ahead.take(limit).count())
     }
 
-    pub(super) fn oldest_ready(&self) -> Option<Timestamp> {
-        self.tasks.iter().find(|(_, r)| r.place == Place::Ready).map(|(seq, _)| seq.created_at())
+    pub(super) fn oldest_ready(&self, project: Option<ProjectId>) -> Option<Timestamp> {
+        let is_one = |r: &Row| r.place == Place::Ready && project.is_none_or(|p| r.task.new.project == p);
+        self.tasks.iter().find(|(_, r)| is_one(r)).map(|(seq, _)| seq.created_at())
     }
 
     pub(super) fn prune(&mut self, retention: Retention, now: Timestamp) -> Pruned {

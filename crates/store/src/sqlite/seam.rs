@@ -502,9 +502,9 @@ impl Store for Sqlite {
         .await
     }
 
-    async fn oldest_ready(&self) -> Result<Option<Timestamp>> {
+    async fn oldest_ready(&self, project: Option<ProjectId>) -> Result<Option<Timestamp>> {
         let counters = self.shared.counters.read().clone();
-        self.read(|conn, view| reads::queue::oldest_ready(conn, view, &counters))
+        self.read(|conn, view| reads::queue::oldest_ready(conn, view, &counters, project))
     }
 
     async fn prune(&self, retention: Retention, now: Timestamp) -> Result<Pruned> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::params;
 use windlass_model::id::{CodeId, ProjectId};
-use windlass_model::schedule::{Schedule, ScheduleStatus};
+use windlass_model::schedule::Schedule;
 use windlass_model::time::Timestamp;
 
 use super::enqueue;
@@ -116,7 +116,7 @@ pub(super) fn end_all_of(
 }
 
 fn is_alive(schedule: &Schedule) -> bool {
-    schedule.state.status == ScheduleStatus::Scheduled
+    !schedule.state.status.is_over()
 }
 
 fn alive_in(work: &mut Work<'_>, project: ProjectId) -> rusqlite::Result<usize> {

@@ -1,7 +1,7 @@
 //! What waits: places in the queue, ages.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use windlass_model::id::{Seq, TaskId};
+use windlass_model::id::{ProjectId, Seq, TaskId};
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
 
@@ -52,12 +52,15 @@ pub(in crate::sqlite) fn oldest_ready(
     conn: &Connection,
     view: &View,
     counters: &Counters,
+    project: Option<ProjectId>,
 ) -> rusqlite::Result<Option<Timestamp>> {
     let mut first =
         conn.prepare_cached("SELECT seq FROM ready WHERE lane = ?1 AND prank = ?2 ORDER BY seq LIMIT 1")?;
     let mut oldest: Option<i64> = None;
-    for lane in 0..view.catalog.lanes().len() {
-        if counters.get(lane, Status::Queued) == 0 {
+    let packages = view.catalog.packages();
+    for (lane, about) in view.catalog.lanes().iter().enumerate() {
+        let is_of = |of| packages.get(about.package).is_some_and(|code| code.project == of);
+        if counters.get(lane, Status::Queued) == 0 || !project.is_none_or(is_of) {
             continue;
         }
         for prank in 0..3 {
