@@ -70,9 +70,10 @@ impl From<StoreError> for ApiError {
             StoreError::SessionOver => Self::new(StatusCode::NOT_FOUND, format!("{error}; register again")),
             StoreError::NothingToRun(_) => Self::bad_request(error.to_string()),
             StoreError::LimitReached(_) => Self::forbidden(error.to_string()),
-            StoreError::InUse { .. } | StoreError::Unusable { .. } | StoreError::Damaged(_) => {
-                Self::internal(&error.to_string())
-            }
+            StoreError::InUse { .. }
+            | StoreError::Unusable { .. }
+            | StoreError::NoBlobs { .. }
+            | StoreError::Damaged(_) => Self::internal(&error.to_string()),
         }
     }
 }

@@ -34,6 +34,15 @@ pub enum StoreError {
         reason: String,
     },
 
+    /// Packages, long logs and results cannot be kept where they are to be.
+    #[error("packages and logs cannot be kept in {place}: {reason}")]
+    NoBlobs {
+        /// The bucket.
+        place: String,
+        /// Why not.
+        reason: String,
+    },
+
     /// What was read is not what was written.
     #[error("the store is damaged: {0}")]
     Damaged(String),

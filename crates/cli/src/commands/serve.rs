@@ -23,6 +23,10 @@ pub(super) struct ServerFlags {
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
 
+    /// Keep packages, long logs and results there: a folder or s3://BUCKET/PREFIX [default: DATA/blobs]
+    #[arg(long, value_name = "DIR|URL")]
+    blobs: Option<String>,
+
     /// Serve by https with this certificate and its chain (PEM); needs --tls-key
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -45,6 +49,7 @@ impl ServerFlags {
         let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
         let mut flags = vec![
             ("listen", self.listen.clone(), "--listen"),
+            ("blobs", self.blobs.clone(), "--blobs"),
             ("tls.cert", path(&self.tls_cert), "--tls-cert"),
             ("tls.key", path(&self.tls_key), "--tls-key"),
         ];

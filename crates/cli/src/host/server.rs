@@ -17,6 +17,7 @@ use super::{credentials, secret_key};
 use crate::failure::{Doing as _, Failure};
 use crate::output::Output;
 use crate::settings::Settings;
+use crate::settings::blobs::BlobSettings;
 
 /// A server that has everything but its loops and its first request.
 pub(crate) struct Prepared {
@@ -43,7 +44,10 @@ pub(crate) async fn prepare(settings: &Settings, forget_secrets: bool) -> Result
     let store = Sqlite::open(&settings.data, Options::default())?;
     let key_file = settings.secret_key_file.as_deref();
     let seal = secret_key::open(&store, &settings.data, key_file, forget_secrets).await?;
-    let blobs = Blobs::local(&settings.data.join("blobs"))?;
+    let blobs = match &settings.blobs {
+        BlobSettings::Folder(folder) => Blobs::local(folder)?,
+        BlobSettings::Bucket(bucket) => Blobs::bucket(bucket, variables()).await.map_err(without_bucket)?,
+    };
     let scratch = settings.data.join("uploads");
     clear(&scratch).doing(format_args!("clear {}", scratch.display()))?;
     let config = Config {
@@ -98,6 +102,19 @@ async fn bind(listen: &str) -> Result<TcpListener, Failure> {
         };
         Failure::new(format_args!("listen on {listen}: {e}")).fix(fix)
     })
+}
+
+/// The process's variables that are text.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+fn without_bucket(error: StoreError) -> Failure {
+    Failure::new(error).fix(
+        "look at --blobs, the settings s3.endpoint and s3.region, and the credentials in AWS_ACCESS_KEY_ID and \
+         AWS_SECRET_ACCESS_KEY; the bucket must be there",
+    )
 }
 
 /// What an upload that a crash cut off left behind is of no use.

@@ -2,10 +2,12 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`blobs`] | where packages, long logs and results are kept |
 //! | [`layers`] | which value is in effect, and where it was set |
 //! | `limits` | what attempts may take |
 //! | [`units`] | times and sizes as people write them |
 
+pub(crate) mod blobs;
 pub(crate) mod layers;
 mod limits;
 pub(crate) mod units;
@@ -19,6 +21,7 @@ use windlass_model::wire::Limits;
 use windlass_runner::sandbox::network;
 use windlass_runner::{Policy, SandboxConfig};
 
+use blobs::BlobSettings;
 use layers::{BadSetting, Layers};
 
 /// Flags that every command with settings has.
@@ -59,6 +62,8 @@ pub(crate) enum LogFormat {
 pub(crate) struct Settings {
     /// Where everything is kept.
     pub(crate) data: PathBuf,
+    /// Where packages, long logs and results are kept.
+    pub(crate) blobs: BlobSettings,
     /// Where the secret key is; none: in the data directory.
     pub(crate) secret_key_file: Option<PathBuf>,
     /// `HOST:PORT`.
@@ -220,6 +225,7 @@ impl Settings {
         let work = text("runner.work");
         let lease_ttl = duration("lease.ttl")?;
         Ok(Self {
+            blobs: blobs::blobs(layers, &data)?,
             secret_key_file: path(layers, "secret_key_file"),
             listen: layers.read("listen", listen)?,
             tls: tls(layers)?,

@@ -84,6 +84,15 @@ impl Windlass {
         Self::start_in(tempfile::tempdir().unwrap(), flags)
     }
 
+    /// A fresh one with further flags and variables, ready.
+    pub(crate) fn start_as(variables: &[(&str, &str)], flags: &[&str]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = binary(home.path());
+        command.envs(variables.iter().copied());
+        let (child, url, ready_after) = launch_as(command, home.path(), flags);
+        Self { child, home, url, ready_after }
+    }
+
     /// A fresh one with a soft limit of open files, ready.
     pub(crate) fn start_with_open_files(soft: u64) -> Self {
         let home = tempfile::tempdir().unwrap();

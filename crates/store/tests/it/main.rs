@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod blobs;
 mod conformance;
 mod damage;
 mod disk_full;

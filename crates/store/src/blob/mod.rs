@@ -1,7 +1,9 @@
 //! Blobs: packages, long logs and results, each under the hash of its content.
 //!
 //! Packages are at `packages/<sha256>`. Logs and results are at `day/<partition>/<sha256>`, so that dropping a day
-//! of tasks is dropping a folder of blobs.
+//! of tasks is dropping a folder of blobs. They are in a folder of this machine or in a [`Bucket`], by the same code.
+
+mod bucket;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use windlass_model::code::BlobRef;
 
+pub use self::bucket::Bucket;
 use crate::error::StoreError;
 use crate::types::Partition;
 
@@ -46,17 +49,35 @@ impl Blobs {
         Ok(Self { store: Arc::new(store.with_fsync(true)) })
     }
 
+    /// Blobs in `bucket`, with the credentials that the process's `variables` have. After `Ok` it can be written and
+    /// read.
+    ///
+    /// # Errors
+    /// [`StoreError::NoBlobs`] with the reason.
+    pub async fn bucket(
+        bucket: &Bucket,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, StoreError> {
+        let unusable = |reason| StoreError::NoBlobs { place: bucket.to_string(), reason };
+        let blobs = Self { store: bucket.open(variables).map_err(unusable)? };
+        blobs.try_out().await.map_err(|e| unusable(e.to_string()))?;
+        Ok(blobs)
+    }
+
+    async fn try_out(&self) -> object_store::Result<()> {
+        let key = Key::from("windlass");
+        self.store
+            .put(&key, Bytes::from_static(b"Windlass keeps packages, logs and results here.\n").into())
+            .await?;
+        self.store.get(&key).await?.bytes().await?;
+        Ok(())
+    }
+
     /// Keeps `content`, durable after `Ok`. The same content twice is kept once.
     pub async fn put(&self, area: Area, content: Bytes) -> Result<BlobRef, StoreError> {
         let blob =
             BlobRef { sha256: hex::encode(Sha256::digest(&content)), size_bytes: content.len() as u64 };
-        let key = key(area, &blob.sha256);
-        match self.store.head(&key).await {
-            Ok(meta) if meta.size == blob.size_bytes => {}
-            _ => {
-                self.store.put(&key, content.into()).await.map_err(|e| failed(&e))?;
-            }
-        }
+        self.put_stream(area, &blob, &mut content.as_ref()).await?;
         Ok(blob)
     }
 
@@ -120,11 +141,9 @@ impl Blobs {
         for day in days.common_prefixes {
             let number = day.filename().and_then(|name| name.parse::<i64>().ok()).map(Partition);
             if number.is_some_and(|n| n < today && !kept.contains(&n)) {
-                let locations = self.store.list(Some(&day)).map_ok(|meta| meta.location);
-                let keys: Vec<Key> = locations.try_collect().await.map_err(|e| failed(&e))?;
-                for key in keys {
-                    self.store.delete(&key).await.map_err(|e| failed(&e))?;
-                }
+                let keys = self.store.list(Some(&day)).map_ok(|meta| meta.location).boxed();
+                let deleted = self.store.delete_stream(keys).try_for_each(|_| async { Ok(()) });
+                deleted.await.map_err(|e| failed(&e))?;
             }
         }
         Ok(())
@@ -166,40 +185,4 @@ fn failed(error: &object_store::Error) -> StoreError {
         source = e.source();
     }
     StoreError::Unavailable(error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn large_blobs_go_through_in_pieces() {
-        let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::local(folder.path()).unwrap();
-        for size in [0, 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES + 7] {
-            let content: Vec<u8> = (0..size).map(|n| n as u8).collect();
-            let blob =
-                BlobRef { sha256: hex::encode(Sha256::digest(&content)), size_bytes: content.len() as u64 };
-            blobs.put_stream(Area::Packages, &blob, &mut content.as_slice()).await.unwrap();
-            let (length, pieces) = blobs.stream(Area::Packages, &blob.sha256).await.unwrap().unwrap();
-            let pieces: Vec<Bytes> = pieces.try_collect().await.unwrap();
-            assert_eq!((length, pieces.concat()), (blob.size_bytes, content));
-        }
-        assert!(blobs.stream(Area::Packages, "0").await.unwrap().is_none());
-    }
-
-    #[tokio::test]
-    async fn a_blob_is_found_by_its_hash_until_its_day_is_dropped() {
-        let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::local(folder.path()).unwrap();
-        let (old, new) = (Area::Tasks(Partition(1)), Area::Tasks(Partition(2)));
-        let blob = blobs.put(old, Bytes::from_static(b"log")).await.unwrap();
-        blobs.put(new, Bytes::from_static(b"log")).await.unwrap();
-        blobs.put(Area::Packages, Bytes::from_static(b"log")).await.unwrap();
-        assert_eq!(blobs.get(old, &blob.sha256).await.unwrap().unwrap(), "log");
-        blobs.prune(&[Partition(2)], Partition(9)).await.unwrap();
-        assert!(blobs.get(old, &blob.sha256).await.unwrap().is_none());
-        assert!(blobs.get(new, &blob.sha256).await.unwrap().is_some());
-        assert!(blobs.get(Area::Packages, &blob.sha256).await.unwrap().is_some());
-    }
 }
