@@ -4,6 +4,9 @@
 //! end, where errors are, with a note of the platform's between them that says how much was left out. The start is
 //! handed out as it comes, so it can be shown live; the end when the task has ended.
 //!
+//! A chunk costs more than its bytes: a task that writes a byte here and a byte there would fill the memory with them.
+//! So each counts as some bytes more against the cap, once there are more than a few.
+//!
 //! The order between the two streams is the order of reading, which is close to that of writing but no proof of it.
 
 use std::collections::VecDeque;
@@ -20,10 +23,20 @@ const PAUSE_MS: u32 = 50;
 /// Most bytes of the end of standard error that go with a report.
 const STDERR_TAIL_BYTES: usize = 4096;
 
-/// Collects the output of one attempt. Holds what was not taken yet, and at most the cap.
+/// What a chunk takes of memory beside its bytes: its own fields, and what an allocation costs.
+const CHUNK_COST: usize = 96;
+
+/// Chunks that count as nothing but their bytes, so that a small cap is exact for ordinary output.
+const FREE_CHUNKS: usize = 64;
+
+/// Collects the output of one attempt. Holds what was not taken yet, and at most the cap; what its chunks take beside
+/// their bytes is within the cap.
 #[derive(Debug)]
 pub struct Capture {
-    head_left: usize,
+    head_cap: usize,
+    head_bytes: usize,
+    /// Something did not fit: what follows is not of the start, however short it is.
+    head_is_full: bool,
     tail_cap: usize,
     next: u32,
     ready: Vec<LogChunk>,
@@ -40,7 +53,9 @@ impl Capture {
     pub fn new(cap: usize) -> Self {
         let tail_cap = cap / 4;
         Self {
-            head_left: cap - tail_cap,
+            head_cap: cap - tail_cap,
+            head_bytes: 0,
+            head_is_full: false,
             tail_cap,
             next: 1,
             ready: Vec::new(),
@@ -62,10 +77,20 @@ impl Capture {
             self.stderr_tail.drain(..excess);
             self.stderr_tail.extend(end);
         }
-        let (head, tail) = bytes.split_at(bytes.len().min(self.head_left));
-        self.head_left -= head.len();
+        let (head, tail) = bytes.split_at(bytes.len().min(self.head_room(stream, at_ms)));
+        self.head_bytes += head.len();
+        self.head_is_full |= !tail.is_empty();
         self.emit(stream, at_ms, head);
         self.push_tail(stream, at_ms, tail);
+    }
+
+    /// Bytes of this kind that the start still has room for.
+    fn head_room(&self, stream: Stream, at_ms: u32) -> usize {
+        let chunks = self.next as usize - usize::from(self.goes_on(stream, at_ms));
+        match self.head_is_full {
+            true => 0,
+            false => self.head_cap.saturating_sub(self.head_bytes + cost(chunks)),
+        }
     }
 
     /// Bytes that can be taken.
@@ -98,11 +123,16 @@ impl Capture {
         Captured { stderr_tail: stderr_tail.to_vec(), chunks: self.ready }
     }
 
+    /// Whether such bytes belong into the last chunk, if it has room.
+    fn goes_on(&self, stream: Stream, at_ms: u32) -> bool {
+        let last = self.ready.last();
+        last.is_some_and(|last| last.stream == stream && at_ms.saturating_sub(last.at_ms) < PAUSE_MS)
+    }
+
     fn emit(&mut self, stream: Stream, at_ms: u32, mut bytes: &[u8]) {
         self.ready_bytes += bytes.len();
-        if let Some(last) = self.ready.last_mut()
-            && last.stream == stream
-            && at_ms.saturating_sub(last.at_ms) < PAUSE_MS
+        if self.goes_on(stream, at_ms)
+            && let Some(last) = self.ready.last_mut()
         {
             let room = CHUNK_BYTES - last.data.0.len().min(CHUNK_BYTES);
             let (fits, rest) = bytes.split_at(bytes.len().min(room));
@@ -129,8 +159,7 @@ impl Capture {
             _ => self.tail.push_back((stream, at_ms, end.to_vec())),
         }
         self.tail_bytes += end.len();
-        while self.tail_bytes > self.tail_cap {
-            let excess = self.tail_bytes - self.tail_cap;
+        while let excess @ 1.. = (self.tail_bytes + cost(self.tail.len())).saturating_sub(self.tail_cap) {
             let Some((_, _, oldest)) = self.tail.front_mut() else { break };
             let dropped = oldest.len().min(excess);
             if dropped == oldest.len() {
@@ -142,6 +171,11 @@ impl Capture {
             self.left_out += dropped as u64;
         }
     }
+}
+
+/// What so many chunks count beside their bytes.
+fn cost(chunks: usize) -> usize {
+    chunks.saturating_sub(FREE_CHUNKS) * CHUNK_COST
 }
 
 /// What is left of a [`Capture`] when the attempt has ended.
@@ -197,6 +231,23 @@ mod tests {
         let chunks = all(capture, 1);
         let expected = "012345\n[windlass: 8 bytes of output left out here]\nef";
         assert_eq!(String::from_utf8(text(&chunks, None)).unwrap(), expected);
+    }
+
+    #[test]
+    fn many_small_writes_fill_no_more_memory_than_large_ones() {
+        let cap = 1 << 20;
+        let mut capture = Capture::new(cap);
+        for n in 0..cap {
+            capture.push(if n % 2 == 0 { Stream::Stdout } else { Stream::Stderr }, 0, b"x");
+        }
+        assert!(capture.tail.len() * CHUNK_COST <= cap / 4 + FREE_CHUNKS * CHUNK_COST);
+        let chunks = all(capture, 0);
+        let held: usize = chunks.iter().map(|chunk| chunk.data.0.len() + CHUNK_COST).sum();
+        assert!((cap * 9 / 10..cap + 3 * FREE_CHUNKS * CHUNK_COST).contains(&held), "{held} of {cap}");
+        assert!(
+            chunks.iter().any(|chunk| chunk.stream == Stream::System),
+            "that something is missing is said"
+        );
     }
 
     #[test]
