@@ -89,7 +89,10 @@ impl Spawner {
         nix::sys::prctl::set_child_subreaper(true)?;
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
         // Limits are inherited, so they are set once, here, and only ever lowered.
-        setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+        // Not 0, which a program that the host pipes dumps to would not mind: 1 is the kernel's word for none at all.
+        // Who may have none at most keeps it so.
+        let (_, most) = getrlimit(Resource::RLIMIT_CORE)?;
+        setrlimit(Resource::RLIMIT_CORE, most.min(1), most.min(1))?;
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, soft.min(OPEN_FILES), hard.min(OPEN_FILES))?;
         let me = std::process::id();
