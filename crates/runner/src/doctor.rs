@@ -44,7 +44,7 @@ const LITTLE_SPACE: u64 = 1 << 30;
 pub async fn doctor(work_dir: &Path, sandbox: &SandboxConfig, spawner: SpawnerCommand) -> Vec<Check> {
     let mut checks = isolation(sandbox, spawner).await;
     checks.extend(firewall());
-    checks.extend([cgroups(), user_namespaces(), strays(), space(work_dir)]);
+    checks.extend([cgroups(), user_namespaces(), strays(), dumps(), space(work_dir)]);
     checks.extend(INTERPRETERS.into_iter().chain(["go"]).map(interpreter));
     checks
 }
@@ -78,6 +78,11 @@ async fn isolation(sandbox: &SandboxConfig, spawner: SpawnerCommand) -> Vec<Chec
     let mut checks = vec![check("isolation", state, found, advice)];
     checks.extend_from_slice(host.checks());
     checks.extend(host.reach().map(|reach| check("network", State::Good, reach, None)));
+    if !host.keeps_rules() {
+        let advice = "use Linux 5.12 or later, or restart the runner whenever the firewall is loaded anew";
+        let found = "whoever empties it (`nft flush ruleset`) takes the internet from tasks";
+        checks.push(check("firewall rules", State::Lacking, found, Some(advice)));
+    }
     // What no task can find out.
     let told = |what: &&String| !host.checks().iter().any(|check| what.starts_with(&check.property));
     for what in host.isolation.missing.iter().filter(told) {
@@ -172,6 +177,20 @@ fn strays() -> Check {
         let advice = "use a kernel with CONFIG_PROC_CHILDREN: a task's daemons may outlive it";
         check("stray processes", State::Lacking, "not found", Some(advice))
     }
+}
+
+/// Whether what is in the memory of a task that crashes stays with it.
+fn dumps() -> Check {
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
+    let most = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_CORE);
+    let is_piped = pattern.starts_with('|') && most.is_ok_and(|(_, hard)| hard == 0);
+    if is_piped || pattern.starts_with('@') {
+        let found =
+            format!("the host hands those of tasks to {}", pattern.trim().trim_start_matches(['|', '@']));
+        let advice = "set kernel.core_pattern to a file's name, or let the runner's limit of core dumps be 1 (LimitCORE=1)";
+        return check("core dumps", State::Lacking, found, Some(advice));
+    }
+    check("core dumps", State::Good, "none of tasks", None)
 }
 
 fn space(work_dir: &Path) -> Check {

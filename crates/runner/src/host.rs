@@ -62,6 +62,8 @@ pub(crate) struct Host {
     api_inside: Option<ApiAddress>,
     /// Whether tasks in those networks reach addresses of version 6; none: there are no such networks.
     reach: Option<bool>,
+    /// Whether nobody else can remove the rules of those networks.
+    keeps_rules: bool,
     /// Serves the API and a resolver in those networks, for as long as this lives.
     serving: JoinSet<()>,
 }
@@ -152,6 +154,7 @@ impl Host {
             api,
             api_inside: None,
             reach: None,
+            keeps_rules: true,
             serving: JoinSet::new(),
         })
     }
@@ -229,6 +232,11 @@ impl Host {
         })
     }
 
+    /// Whether tasks keep their network whatever is done to the host's firewall.
+    pub(crate) fn keeps_rules(&self) -> bool {
+        self.keeps_rules
+    }
+
     /// Something of the host that a task in a sandbox must not find.
     pub(crate) fn canary(&self) -> &Path {
         &self.attempts
@@ -255,6 +263,7 @@ impl Host {
         });
         let names = Names { hosts: network::hosts(&self.api), resolv: network::resolv_conf() };
         self.reach = Some(networks.has_v6());
+        self.keeps_rules = networks.keeps_its_rules();
         self.spawner.use_networks(networks, names);
         self.api_inside = Some(network::api_inside(&self.api));
         Ok(())

@@ -68,6 +68,8 @@ pub(crate) struct InForce {
     pub(crate) own_user: bool,
     /// Tasks have the networks of their slot, not the host's.
     pub(crate) own_networks: bool,
+    /// What the host remembers of a task's connections ends with it, or there is nothing to remember.
+    pub(crate) forgets_connections: bool,
     /// The level of the control groups that tasks are in; none: they are in none.
     pub(crate) groups: Option<Level>,
     /// Why they are not in those that there are.
@@ -89,7 +91,10 @@ impl InForce {
         let network = "network: a task reaches whatever the host reaches, its loopback too";
         let processor = self.gaps.words().filter(|_| self.gaps.0 & Gaps::CPU.0 != 0);
         let network = (!self.own_networks).then_some(network);
-        network.into_iter().chain(processor).map(str::to_owned).collect()
+        let connections = "connections: the host remembers those of the task before for a while, so that late answers \
+                           to it may reach the next";
+        let connections = (!self.forgets_connections).then_some(connections);
+        network.into_iter().chain(connections).chain(processor).map(str::to_owned).collect()
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, socketpair,
@@ -29,6 +29,7 @@ use super::sys::fork::{self, Forked, Told};
 use super::sys::mounts::{Denied, attach, copy_tree, deny, map_users};
 use crate::sandbox::cgroup::{self, Controls, Gaps};
 use crate::sandbox::confinement::Confinement;
+use crate::sandbox::network::Connections;
 use crate::sandbox::root::{CODE, EMPTY, Entry, PACKAGES};
 use crate::sandbox::{InForce, Setup};
 
@@ -121,6 +122,7 @@ impl Slot {
         let in_force = InForce {
             own_user: setup.user.is_some(),
             own_networks: networks.is_some(),
+            forgets_connections: networks.as_ref().is_none_or(|networks| networks.connections.is_some()),
             groups: setup.groups.as_ref().filter(|_| groups.is_some()).map(cgroup::Slot::level),
             without_groups,
             gaps,
@@ -162,10 +164,14 @@ impl Slot {
     }
 
     /// Forgets what was told and sent of the task before. Its result, too: a first process that was killed right after it
-    /// had sent one told nobody of it, and the next task must not be taken for its owner.
-    pub(super) fn forget(&self) {
+    /// had sent one told nobody of it, and the next task must not be taken for its owner. And its connections.
+    pub(super) fn forget(&mut self) {
         self.told.forget();
         while self.take_result().is_some() {}
+        if let Some(Networks { connections: Some(connections), .. }) = &mut self.networks {
+            // It worked before; what can fail now is memory of the kernel's, and the worst is what a host does that cannot.
+            let _ = connections.forget();
+        }
     }
 
     /// The descriptor of a result that the task's first process has sent.
@@ -201,14 +207,16 @@ fn join(groups: &cgroup::Slot) -> io::Result<Box<dyn Controls>> {
 pub(super) struct Networks {
     pub(super) host: OwnedFd,
     pub(super) none: OwnedFd,
+    /// None: the host does not let them be forgotten.
+    connections: Option<Connections>,
 }
 
 impl Networks {
     /// Moves this process into `egress`, so that most tasks need not move.
     fn enter(egress: &OwnedFd, none: OwnedFd) -> io::Result<Self> {
         let host = File::open("/proc/self/ns/net")?.into();
-        setns(egress, CloneFlags::CLONE_NEWNET)?;
-        Ok(Self { host, none })
+        let connections = Connections::enter(egress.as_fd())?;
+        Ok(Self { host, none, connections })
     }
 }
 

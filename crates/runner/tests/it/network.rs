@@ -122,7 +122,7 @@ fn a_task_reaches_the_api_and_a_resolver_and_not_the_host() {
                 "the host's loopback no: Connection refused",
                 "the host no: Connection refused",
                 "the internet no: Network is unreachable",
-                "credentials no: Network is unreachable",
+                "credentials no: Connection refused",
             ]
         );
         assert_eq!(exit, Exit::Code(0));

@@ -8,8 +8,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::filter;
+use super::filter::{self, Owner};
 use super::link::Links;
 use super::prefix::Prefix;
 
@@ -24,6 +26,9 @@ pub(super) const SLOTS: usize = 1000;
 
 /// Most blocks of a range, for the same reason.
 const BLOCKS: u32 = 1000;
+
+/// How long the kernel is given to remove the rules of a runner that has ended.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Addresses for the slots of one runner. Held until it is dropped.
 #[derive(Debug)]
@@ -54,16 +59,16 @@ impl Block {
             let number = u16::try_from(number).expect("there are few blocks");
             if let Some(lock) = lock(number)? {
                 // Its last holder may have been killed just now.
-                clear(number)?;
+                clear(number, None)?;
                 return Ok(Self { number, first, _lock: lock });
             }
         }
         Err(io::Error::other(format!("every block of the range of slots, {range}, is in use on this host")))
     }
 
-    /// Removes its links and rules.
-    pub(super) fn clear(&self) -> io::Result<()> {
-        clear(self.number)
+    /// Removes its links and rules, which are `owner`'s if there is one.
+    pub(super) fn clear(&self, owner: Option<Owner>) -> io::Result<()> {
+        clear(self.number, owner)
     }
 
     /// The name of what belongs to this block: `windlass3`.
@@ -122,19 +127,29 @@ pub(super) fn sweep() -> io::Result<()> {
         of_links.chain(tables.iter().filter_map(|table| number_of_table(table))).collect();
     for number in left {
         if let Some(_lock) = lock(number)? {
-            clear(number)?;
+            clear(number, None)?;
         }
     }
     Ok(())
 }
 
 /// Removes the links and rules of a block, which the caller holds: links first, so that no moment is without rules.
-fn clear(number: u16) -> io::Result<()> {
+fn clear(number: u16, owner: Option<Owner>) -> io::Result<()> {
     let links = Links::open()?;
     for link in links.all()?.iter().filter(|link| number_of(&link.name) == Some(number)) {
         gone(links.remove(link.index))?;
     }
-    gone(filter::remove(&name(number)))
+    drop(owner);
+    // Of somebody who is just being ended, the kernel is about to remove it.
+    let start = Instant::now();
+    loop {
+        match gone(filter::remove(&name(number))) {
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) && start.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            removed => return removed,
+        }
+    }
 }
 
 /// That something is not there any more is as good as removing it.

@@ -30,11 +30,38 @@ pub(super) const FORWARD: u32 = 2;
 /// Longest name of a link, with the zero byte at its end.
 const LINK_NAME: usize = 16;
 
+/// Only the connection that made the table may change it, and it goes when that is closed.
+const OWNED: u32 = 2;
+
 /// Makes a table of these chains: all of it, or, on an error, nothing. It fails if there is a table of that name.
 pub(super) fn install(table: &str, chains: &[Chain]) -> io::Result<()> {
+    install_as(&Netlink::filter()?, table, chains, 0)
+}
+
+/// Keeps a table. It goes when this is dropped, and when this process ends, however that happens.
+#[derive(Debug)]
+pub(super) struct Owner(#[expect(dead_code, reason = "it is held, not used")] Netlink);
+
+/// The same, for a table that nobody but us can change or remove, not even with everything else (`nft flush ruleset`),
+/// as long as we keep it. `None`: this kernel has no such tables (before 5.12), and it is one like any other.
+pub(super) fn install_owned(table: &str, chains: &[Chain]) -> io::Result<Option<Owner>> {
+    let kernel = Netlink::filter()?;
+    match install_as(&kernel, table, chains, OWNED) {
+        Ok(()) => Ok(Some(Owner(kernel))),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => {
+            install(table, chains).map(|()| None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn install_as(kernel: &Netlink, table: &str, chains: &[Chain], flags: u32) -> io::Result<()> {
     let mut batch = begin();
     let mut acks = 1;
     batch.then(NEW_TABLE, CREATE | EXCLUSIVE | ACK, &[INET, 0, 0, 0]).put_text(1, table);
+    if flags != 0 {
+        batch.put(2, &flags.to_be_bytes());
+    }
     for chain in chains {
         batch.then(NEW_CHAIN, CREATE | ACK, &[INET, 0, 0, 0]).put_text(1, table).put_text(3, chain.name);
         acks += 1;
@@ -51,14 +78,22 @@ pub(super) fn install(table: &str, chains: &[Chain]) -> io::Result<()> {
             acks += 1;
         }
     }
-    finish(batch, acks)
+    finish(kernel, batch, acks)
 }
 
 /// Removes a table with all it holds.
 pub(super) fn remove(table: &str) -> io::Result<()> {
     let mut batch = begin();
     batch.then(DELETE_TABLE, ACK, &[INET, 0, 0, 0]).put_text(1, table);
-    finish(batch, 1)
+    finish(&Netlink::filter()?, batch, 1)
+}
+
+/// What `nft flush ruleset` does: removes every table of every family.
+#[cfg(test)]
+pub(super) fn flush() -> io::Result<()> {
+    let mut batch = begin();
+    batch.then(DELETE_TABLE, ACK, &[0, 0, 0, 0]);
+    finish(&Netlink::filter()?, batch, 1)
 }
 
 /// The names of all tables for both versions of the internet protocol.
@@ -75,9 +110,9 @@ fn begin() -> Message {
     Message::new(BATCH_BEGIN, 0, &[0, 0, 0, NF_TABLES.to_be_bytes()[1]])
 }
 
-fn finish(mut batch: Message, acks: usize) -> io::Result<()> {
+fn finish(kernel: &Netlink, mut batch: Message, acks: usize) -> io::Result<()> {
     batch.then(BATCH_END, 0, &[0, 0, 0, NF_TABLES.to_be_bytes()[1]]);
-    Netlink::filter()?.ask_all(&batch, acks)
+    kernel.ask_all(&batch, acks)
 }
 
 /// Type, number and priority of a hook: one step before other filters, so that a refusal is told by us.
@@ -86,6 +121,7 @@ fn place(hook: Hook) -> (&'static str, u32, i32) {
         Hook::Raw => ("filter", 0, -300),
         Hook::Input => ("filter", 1, -1),
         Hook::Forward => ("filter", FORWARD, -1),
+        Hook::Output => ("filter", 3, -1),
         Hook::SourceNat => ("nat", 4, 100),
     }
 }

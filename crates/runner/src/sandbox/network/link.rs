@@ -115,6 +115,19 @@ impl Links {
         self.0.ask(message)
     }
 
+    /// The addresses of this host.
+    pub(super) fn addresses(&self) -> io::Result<Vec<IpAddr>> {
+        let mut own = Vec::new();
+        self.0.list(Message::new(GET_ADDRESS, 0, &[0; 8]), |body| {
+            let Some((_, rest)) = body.split_first_chunk::<8>() else { return };
+            // Its own end, where the attribute is there; what is said of the other end is not its own.
+            let of =
+                |wanted| attributes(rest).find(|(kind, _)| *kind == wanted).and_then(|(_, to)| address(to));
+            own.extend(of(2).or_else(|| of(1)));
+        })?;
+        Ok(own)
+    }
+
     /// Every range that this host is in or has a route to, except for everything.
     pub(super) fn known(&self) -> io::Result<Vec<Prefix>> {
         let mut known = Vec::new();

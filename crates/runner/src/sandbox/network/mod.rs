@@ -8,15 +8,17 @@
 //! | module | holds |
 //! |---|---|
 //! | [`settings`], [`prefix`] | what an operator decides, and ranges of addresses |
-//! | [`rules`] | what is let through: pure, and printed as `nft` would |
+//! | [`rules`] | what is let through: pure, and printed as `nft` would; on this host, and once more in each slot |
 //! | [`block`] | the addresses of a runner's slots; what a killed runner left |
 //! | [`slot`], [`namespace`] | the networks of one slot |
+//! | [`connections`] | what the host remembers of a task's connections, forgotten with it |
 //! | [`inside`] | the addresses that a task finds: the API and a resolver |
 //! | [`pipe`], [`dns`], [`resolvers`] | serving them: connections and questions are passed on |
 //! | [`forwarding`], [`firewall`] | the switches of the host; what else stands in the way |
 //! | [`netlink`], [`link`], [`filter`] | speaking to the kernel |
 
 mod block;
+mod connections;
 mod dns;
 mod filter;
 mod firewall;
@@ -44,8 +46,11 @@ use tracing::{info, warn};
 
 use crate::plan::ApiAddress;
 use block::{Block, OURS};
+use filter::Owner;
 use inside::Doors;
+use link::Links;
 
+pub(crate) use connections::Connections;
 pub use firewall::{Obstacle, obstacles};
 pub use inside::{api_inside, hosts, resolv_conf};
 pub use namespace::enter_empty;
@@ -66,6 +71,8 @@ pub struct NetworkError {
 #[derive(Debug)]
 pub struct Network {
     block: Block,
+    /// Keeps the rules; none: anybody can remove them.
+    rules: Option<Owner>,
     slots: Vec<SlotNetwork>,
     has_v6: bool,
 }
@@ -100,20 +107,34 @@ impl Network {
             );
         }
         let rules = rules::chains(settings, OURS, &block.link_prefix(), slots, &block.ranges());
-        filter::install(&block.name(), &rules).map_err(at("install the rules for the network of tasks"))?;
+        let rules = filter::install_owned(&block.name(), &rules);
+        let rules = rules.map_err(at("install the rules for the network of tasks"))?;
         for obstacle in firewall::obstacles().map_err(at("read the host's firewall"))? {
             warn!("tasks may not reach the network: {obstacle}; this lets them: {}", obstacle.remedy());
         }
         // From here on, dropping it cleans up.
-        let mut network = Self { block, slots: Vec::with_capacity(slots), has_v6 };
+        let mut network = Self { block, rules, slots: Vec::with_capacity(slots), has_v6 };
+        let own = network.own_addresses().map_err(at("list the addresses of this host"))?;
+        let wall = rules::wall(settings, slot::INSIDE, &network.block.ranges(), &own);
         let mut doors = Vec::with_capacity(slots);
         for slot in 0..slots {
-            let made = SlotNetwork::create(&network.block, slot, has_v6, api);
+            let made = SlotNetwork::create(&network.block, slot, &wall, has_v6, api);
             let (slot, its_doors) = made.map_err(at("make the network of a slot"))?;
             network.slots.push(slot);
             doors.push(its_doors);
         }
         Ok((network, Services { doors, api: api.clone() }))
+    }
+
+    /// The addresses of this host, but for those that mean something on one link only or lead to whoever asks.
+    fn own_addresses(&self) -> io::Result<Vec<Prefix>> {
+        let own = Links::open()?.addresses()?.into_iter().filter(|address| !address.is_loopback());
+        Ok(own.map(Prefix::only).collect())
+    }
+
+    /// Whether nobody but this runner can remove the rules. Otherwise tasks lose the internet when that happens.
+    pub fn keeps_its_rules(&self) -> bool {
+        self.rules.is_some()
     }
 
     /// The networks of a slot.
@@ -159,7 +180,7 @@ async fn connect(api: Arc<(String, u16)>) -> io::Result<TcpStream> {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        if let Err(error) = self.block.clear() {
+        if let Err(error) = self.block.clear(self.rules.take()) {
             warn!(%error, "cannot remove the networks of the slots; the next start will try again");
         }
     }

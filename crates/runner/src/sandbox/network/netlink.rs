@@ -35,6 +35,7 @@ const ATTRIBUTE_HEADER: usize = 4;
 const ANSWER: usize = 64 * 1024;
 
 /// A message, or several one after the other, with attributes that nest.
+#[derive(Debug)]
 pub(super) struct Message {
     bytes: Vec<u8>,
     /// Where the last message begins.
@@ -106,6 +107,7 @@ impl Message {
 }
 
 /// A connection to one of the kernel's families of messages, in the network namespace of the thread that opens it.
+#[derive(Debug)]
 pub(super) struct Netlink(OwnedFd);
 
 impl Netlink {
@@ -128,6 +130,12 @@ impl Netlink {
     /// Asks for one thing. After `Ok` it is done.
     pub(super) fn ask(&self, mut message: Message) -> io::Result<()> {
         add_flags(&mut message.bytes, ACK);
+        self.send(&message.bytes)?;
+        self.acknowledged(1)
+    }
+
+    /// Asks once more for what asks for an acknowledgement itself.
+    pub(super) fn ask_again(&self, message: &Message) -> io::Result<()> {
         self.send(&message.bytes)?;
         self.acknowledged(1)
     }

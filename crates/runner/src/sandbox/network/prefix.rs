@@ -17,6 +17,11 @@ impl Prefix {
         Self::around(address, length).filter(|range| range.address == address)
     }
 
+    /// This address alone.
+    pub fn only(address: IpAddr) -> Self {
+        Self { address, length: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
     /// The range of the addresses that begin as `address` does for `length` bits; `None` if it has not that many.
     pub fn around(address: IpAddr, length: u8) -> Option<Self> {
         let address = match address {

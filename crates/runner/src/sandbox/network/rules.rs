@@ -42,6 +42,8 @@ pub(super) enum Hook {
     Input,
     /// Those that this host passes on.
     Forward,
+    /// Those that are sent from here.
+    Output,
     /// The last moment, where the source may be changed.
     SourceNat,
 }
@@ -163,6 +165,34 @@ pub(super) fn chains(
     ]
 }
 
+/// The rules inside of a slot, whose wire is the link `wire`: a second wall, which whoever changes the host's rules does
+/// not touch, and a task cannot. By addresses alone, so that nothing needs to be remembered: `blocks` are those of slots,
+/// and `host` those of this host, as they are now. What it gets later is kept from tasks by the first wall only.
+pub(super) fn wall(settings: &Settings, wire: &str, blocks: &[Prefix], host: &[Prefix]) -> Vec<Chain> {
+    let refuse = |range: Prefix| rule([Match::Destination(range)], Verdict::Jump("refuse"));
+    let allow = settings.allow.iter().copied();
+    let (ports, ranges): (Vec<Allowed>, Vec<Allowed>) = allow.partition(|allowed| allowed.port.is_some());
+    let mut rules = vec![rule([Match::NeighbourDiscovery], Verdict::Accept)];
+    rules.extend(NEVER.iter().map(|range| refuse(range.parse().expect("written correctly above"))));
+    rules.extend(ports.into_iter().flat_map(accept));
+    rules.extend(blocks.iter().chain(host).map(|range| refuse(*range)));
+    rules.extend(ranges.into_iter().flat_map(accept));
+    rules.extend(settings.deny.iter().map(|range| refuse(*range)));
+    vec![
+        Chain {
+            name: "refuse",
+            hook: None,
+            rules: vec![rule([Match::Tcp], Verdict::Reset), rule([], Verdict::Refuse)],
+        },
+        Chain { name: "to_world", hook: None, rules },
+        Chain {
+            name: "output",
+            hook: Some(Hook::Output),
+            rules: vec![rule([Match::To(wire.to_owned())], Verdict::Jump("to_world"))],
+        },
+    ]
+}
+
 /// Keeps a host that had no need to forward packets from doing it for its neighbours, once it does it for us: what
 /// comes from the links that are there now and is neither an answer nor redirected on purpose goes no further.
 pub(super) fn guard(links: &[String]) -> Vec<Chain> {
@@ -197,6 +227,7 @@ impl fmt::Display for Chain {
                 Hook::Raw => ("filter", "prerouting", "raw"),
                 Hook::Input => ("filter", "input", "filter - 1"),
                 Hook::Forward => ("filter", "forward", "filter - 1"),
+                Hook::Output => ("filter", "output", "filter - 1"),
                 Hook::SourceNat => ("nat", "postrouting", "srcnat"),
             };
             writeln!(f, "  type {kind} hook {hook} priority {priority}; policy accept;")?;
@@ -319,6 +350,36 @@ mod tests {
           type nat hook postrouting priority srcnat; policy accept;
           ip saddr 198.18.4.0/22 oifname != "windlass*" masquerade
           ip6 saddr fd57:696e:646c:1::/64 oifname != "windlass*" masquerade
+        }
+        "#);
+        let host = ["203.0.113.2".parse().unwrap()];
+        let text: Vec<_> = wall(&settings, "eth0", &blocks, &host).iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(text.join("\n"), @r#"
+        chain refuse {
+          meta l4proto tcp reject with tcp reset
+          reject with icmpx admin-prohibited
+        }
+        chain to_world {
+          icmpv6 type nd-neighbor-solicit-nd-neighbor-advert accept
+          ip daddr 169.254.0.0/16 jump refuse
+          ip6 daddr fe80::/10 jump refuse
+          ip6 daddr fd00:ec2::254 jump refuse
+          ip daddr 168.63.129.16 jump refuse
+          ip daddr 224.0.0.0/4 jump refuse
+          ip daddr 240.0.0.0/4 jump refuse
+          ip6 daddr ff00::/8 jump refuse
+          ip daddr 10.2.3.4 meta l4proto tcp th dport 5432 accept
+          ip daddr 10.2.3.4 meta l4proto udp th dport 5432 accept
+          ip daddr 198.18.4.0/22 jump refuse
+          ip6 daddr fd57:696e:646c:1::/64 jump refuse
+          ip daddr 203.0.113.2 jump refuse
+          ip daddr 10.1.0.0/16 accept
+          ip daddr 10.0.0.0/8 jump refuse
+          ip6 daddr fc00::/7 jump refuse
+        }
+        chain output {
+          type filter hook output priority filter - 1; policy accept;
+          oifname "eth0*" jump to_world
         }
         "#);
         let text: Vec<_> = guard(&["eth0".to_owned()]).iter().map(ToString::to_string).collect();

@@ -1,19 +1,24 @@
 //! The networks of one slot.
 
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use super::block::Block;
+use super::filter;
 use super::forwarding;
 use super::inside::Doors;
 use super::link::Links;
 use super::namespace::Namespace;
 use super::prefix::Prefix;
+use super::rules::Chain;
 use crate::plan::ApiAddress;
 
 /// What the slot's own end of the wire is called inside.
-const INSIDE: &str = "eth0";
+pub(super) const INSIDE: &str = "eth0";
+
+/// The table of the rules inside.
+pub(super) const WALL: &str = "wall";
 
 /// This host's end of every wire, in version 6. Means something only on that wire.
 const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
@@ -26,10 +31,12 @@ pub struct SlotNetwork {
 }
 
 impl SlotNetwork {
-    /// Makes both, and opens the doors of the first. The rules for the block's links must be there already.
+    /// Makes both, and opens the doors of the first, behind the `wall`. The rules for the block's links must be there
+    /// already.
     pub(super) fn create(
         block: &Block,
         slot: usize,
+        wall: &[Chain],
         with_v6: bool,
         api: &ApiAddress,
     ) -> io::Result<(Self, Doors)> {
@@ -50,9 +57,9 @@ impl SlotNetwork {
             links.add_address(index, GATEWAY_V6.into())?;
         }
         links.up(index)?;
-        links.add_route(only(v4.into()), index, None)?;
+        links.add_route(Prefix::only(v4.into()), index, None)?;
         if with_v6 {
-            links.add_route(only(v6.into()), index, None)?;
+            links.add_route(Prefix::only(v6.into()), index, None)?;
         }
 
         let doors = egress.within(|| {
@@ -65,8 +72,9 @@ impl SlotNetwork {
             if with_v6 {
                 links.add_address(index, v6.into())?;
             }
+            filter::install(WALL, wall)?;
             links.up(index)?;
-            links.add_route(only(gateway.into()), index, None)?;
+            links.add_route(Prefix::only(gateway.into()), index, None)?;
             links.add_route(everything("0.0.0.0"), index, Some(gateway.into()))?;
             if with_v6 {
                 links.add_route(everything("::"), index, Some(GATEWAY_V6.into()))?;
@@ -85,11 +93,6 @@ impl SlotNetwork {
     pub fn none(&self) -> BorrowedFd<'_> {
         self.none.as_fd()
     }
-}
-
-fn only(address: IpAddr) -> Prefix {
-    let length = if address.is_ipv4() { 32 } else { 128 };
-    Prefix::new(address, length).expect("an address has that many bits")
 }
 
 fn everything(first: &str) -> Prefix {

@@ -5,4 +5,5 @@ mod raw;
 mod reach;
 mod runners;
 mod services;
+mod walls;
 mod world;

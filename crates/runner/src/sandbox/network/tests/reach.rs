@@ -52,6 +52,10 @@ fn what_is_private_is_refused_at_once() {
         let other = network.block.slot(8);
         let (v4, v6) = (other.0.to_string(), other.1.to_string());
         inside(network.slot(8).unwrap().egress(), || serve(&[&v4, &v6]));
+        // By the host's rules alone: those inside come before them.
+        for slot in 0..9 {
+            tear_down(&network, slot);
+        }
         let gateway = network.block.gateway().to_string();
         let refused_to_all = [&METADATA[..], &PRIVATE, &HOST, &[&gateway, &v4, &v6]].concat();
         inside(network.slot(0).unwrap().egress(), || {

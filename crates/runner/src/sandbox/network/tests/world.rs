@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use crate::plan::ApiAddress;
 use crate::sandbox::network::link::Links;
 use crate::sandbox::network::namespace::Namespace;
-use crate::sandbox::network::{Network, Settings, forwarding};
+use crate::sandbox::network::{Network, Settings, filter, forwarding, slot};
 
 /// The internet, as far as it is needed: a namespace that has every address that is to be reached, or not.
 pub(super) const PUBLIC: [&str; 2] = ["9.9.9.9", "2620:fe::9"];
@@ -172,4 +172,9 @@ pub(super) fn api() -> ApiAddress {
 
 pub(super) fn open(settings: &Settings, slots: usize) -> Network {
     Network::open(settings, slots, &api()).unwrap_or_else(|error| panic!("{error}")).0
+}
+
+/// Removes the rules inside a slot.
+pub(super) fn tear_down(network: &Network, slot: usize) {
+    inside(network.slot(slot).unwrap().egress(), || filter::remove(slot::WALL).unwrap());
 }
