@@ -81,6 +81,32 @@ pub(crate) struct InForce {
 }
 
 impl InForce {
+    /// What holds in both of two slots.
+    pub(crate) fn common(self, other: InForce) -> InForce {
+        InForce {
+            own_user: self.own_user && other.own_user,
+            own_networks: self.own_networks && other.own_networks,
+            forgets_connections: self.forgets_connections && other.forgets_connections,
+            groups: self.groups.min(other.groups),
+            without_groups: self.without_groups.or(other.without_groups),
+            gaps: Gaps(self.gaps.0 | other.gaps.0),
+            overlays: self.overlays && other.overlays,
+        }
+    }
+
+    /// What was `promised` of every slot and does not hold in this one, in words.
+    pub(crate) fn short_of(&self, promised: &InForce) -> Vec<&'static str> {
+        let lost = [
+            (promised.own_user && !self.own_user, "a user of its own"),
+            (promised.own_networks && !self.own_networks, "a network of its own"),
+            (promised.forgets_connections && !self.forgets_connections, "connections that end with the task"),
+            (promised.groups > self.groups, "control groups"),
+            (self.gaps.beside(promised.gaps) != Gaps::default(), "limits"),
+            (promised.overlays && !self.overlays, "packages that shine through"),
+        ];
+        lost.into_iter().filter(|(is_lost, _)| *is_lost).map(|(_, what)| what).collect()
+    }
+
     /// The best level that tasks can have with it.
     pub(crate) fn level(&self) -> Level {
         self.groups.unwrap_or(Level::Namespaces)
@@ -202,6 +228,38 @@ impl Names {
         Self {
             hosts: "127.0.0.1 localhost task\n::1 localhost\n".to_owned(),
             resolv: std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> InForce {
+        InForce {
+            own_user: true,
+            own_networks: true,
+            forgets_connections: true,
+            groups: Some(Level::CgroupsV1),
+            without_groups: None,
+            gaps: Gaps::CPU,
+            overlays: true,
+        }
+    }
+
+    #[test]
+    fn a_slot_that_is_worse_than_was_promised_says_in_what() {
+        assert_eq!(all().short_of(&all()), [""; 0]);
+        let better = InForce { groups: Some(Level::CgroupsV2), gaps: Gaps::default(), ..all() };
+        assert_eq!(better.short_of(&all()), [""; 0], "better is good enough");
+        let without_groups = InForce { groups: None, gaps: Gaps::ALL, ..all() };
+        assert_eq!(without_groups.short_of(&all()), ["control groups", "limits"]);
+        let in_the_hosts_network = InForce { own_networks: false, ..all() };
+        assert_eq!(in_the_hosts_network.short_of(&all()), ["a network of its own"]);
+        for slot in [better, without_groups, in_the_hosts_network] {
+            let promised = all().common(slot.clone());
+            assert_eq!((all().short_of(&promised), slot.short_of(&promised)), (vec![], vec![]));
         }
     }
 }

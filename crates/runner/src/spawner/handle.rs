@@ -5,8 +5,8 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -72,6 +72,8 @@ pub(crate) struct Spawner {
     sandbox: Option<sandbox::Plan>,
     /// The networks of the slots; none: tasks are in the host's.
     networks: Option<Network>,
+    /// What was found in force in all slots when they were made: what tasks can count on.
+    promised: OnceLock<InForce>,
     spawners: Box<[One]>,
     ids: AtomicU64,
 }
@@ -81,7 +83,12 @@ struct One {
     connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
     /// Processes that it has or is to have.
     load: Arc<AtomicUsize>,
+    /// It was started anew and its tasks would have less than was promised: it gets none.
+    is_out: AtomicBool,
 }
+
+/// Added to the load of a slot that is out of service, so that every other one is before it.
+const OUT_OF_SERVICE: usize = 1 << 32;
 
 /// A process that was started, or is about to be.
 pub(crate) struct Child {
@@ -150,17 +157,21 @@ impl Spawner {
     /// is one.
     pub(crate) fn new(command: SpawnerCommand, slots: usize, sandbox: Option<sandbox::Plan>) -> Self {
         let spawners = (0..slots).map(|_| One::default()).collect();
-        Self { command, sandbox, networks: None, spawners, ids: AtomicU64::new(1) }
+        Self { command, sandbox, networks: None, promised: OnceLock::new(), spawners, ids: AtomicU64::new(1) }
     }
 
-    /// Starts all spawners, and with them makes all sandboxes. Returns what is in force in each of them, which is the
-    /// same for all; none if there is to be no sandbox.
+    /// Starts all spawners, and with them makes all sandboxes. Returns what is in force in each of them; none if there is
+    /// to be no sandbox. A slot that is made anew later and has less of it is out of service.
     pub(crate) async fn prepare(&self) -> io::Result<Option<InForce>> {
-        let mut in_force = None;
+        let mut in_force: Option<InForce> = None;
         for slot in 0..self.spawners.len() {
-            in_force = self.connect(slot).await?.in_force.clone();
+            let of_slot = self.connect(slot).await?.in_force.clone();
+            in_force = match (in_force, of_slot) {
+                (Some(before), Some(of_slot)) => Some(before.common(of_slot)),
+                (before, of_slot) => before.or(of_slot),
+            };
         }
-        Ok(in_force)
+        Ok(in_force.map(|in_force| self.promised.get_or_init(|| in_force).clone()))
     }
 
     /// Has spawners that are started from now on live in control groups.
@@ -228,8 +239,31 @@ impl Spawner {
         let networks = self.networks.as_ref().and_then(|networks| networks.slot(slot));
         let setup = self.sandbox.as_ref().map(|plan| (plan.setup(slot), networks));
         let connection = Connection::open(&self.command, setup).await?;
+        self.admit(slot, connection.in_force.as_ref())?;
         *current = Some(connection.clone());
         Ok(connection)
+    }
+
+    /// Takes a slot into service, or out of it: where less is in force than was promised.
+    fn admit(&self, slot: usize, in_force: Option<&InForce>) -> io::Result<()> {
+        let (Some(promised), Some(in_force)) = (self.promised.get(), in_force) else { return Ok(()) };
+        let one = &self.spawners[slot];
+        let lost = in_force.short_of(promised);
+        if lost.is_empty() {
+            if one.is_out.swap(false, Ordering::Relaxed) {
+                one.load.fetch_sub(OUT_OF_SERVICE, Ordering::Relaxed);
+            }
+            return Ok(());
+        }
+        let mut why = lost.join(", ");
+        if let Some(cause) = &in_force.without_groups {
+            why += &format!(" ({cause})");
+        }
+        if !one.is_out.swap(true, Ordering::Relaxed) {
+            one.load.fetch_add(OUT_OF_SERVICE, Ordering::Relaxed);
+            error!("slot {slot} is out of service: made anew, it lacks what its tasks were promised: {why}");
+        }
+        Err(io::Error::other(format!("slot {slot} lacks what its tasks were promised: {why}")))
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use windlass_model::exit::Exit;
 use windlass_model::isolation::Level;
 use windlass_model::runner::Report;
 
-use super::{target, target_with};
+use super::{skip, target, target_with};
 use crate::server::MARK;
 use crate::support::processes_marked;
 
@@ -67,6 +69,67 @@ async fn nothing_outlives_a_spawner_that_is_killed_and_its_attempt_is_given_back
     assert_eq!(again.await.exit, Exit::TimedOut);
     until_gone(|| target.processes()).await;
     target.ends_unharmed().await;
+}
+
+/// Hides the mount table of this thread from the others: what is mounted from here on, the host does not see.
+fn apart() -> bool {
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    let done = unshare(CloneFlags::CLONE_NEWNS)
+        .and_then(|()| mount(None::<&str>, "/", None::<&str>, private, None::<&str>));
+    done.map_err(|why| skip(&format!("mounts cannot be hidden: {why}"))).is_ok()
+}
+
+#[test]
+fn a_slot_that_comes_back_with_less_than_was_promised_gets_no_tasks() {
+    let test = async {
+        let Some(target) = target(Level::CgroupsV1).await else { return };
+        let server = &target.world.server;
+        let both =
+            [target.queue(&target.sh("echo $$; sleep 60")), target.queue(&target.sh("echo $$; sleep 60"))];
+        target.has_begun(both[0]).await;
+        target.has_begun(both[1]).await;
+        let spawner = spawner_of(&target.processes());
+        // From now on nobody joins its groups.
+        let groups = std::fs::read_to_string(format!("/proc/{spawner}/cgroup")).unwrap();
+        let path_of = |line: &str| line.split(':').nth(2).unwrap().to_owned();
+        let pids = groups.lines().find(|line| line.contains(":pids:") || line.starts_with("0::/")).unwrap();
+        let mounted = if pids.starts_with("0::") { "" } else { "/pids" };
+        let folder = format!("/sys/fs/cgroup{mounted}{}", path_of(pids));
+        let flags = MsFlags::MS_BIND;
+        mount(Some(&*folder), &*folder, None::<&str>, flags, None::<&str>).unwrap();
+        let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        mount(None::<&str>, &*folder, None::<&str>, flags, None::<&str>).unwrap();
+        let pid = nix::unistd::Pid::from_raw(spawner);
+        nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL).unwrap();
+        server
+            .until("a release", |state| both.iter().find(|held| state.released.contains(held)).copied())
+            .await;
+        server.with(|state| state.cancel.extend(both));
+        // One is told that its slot could not be had; all that follow run in the other.
+        let look = target.python("import os; print(os.getuid())");
+        let mut users = std::collections::BTreeSet::new();
+        let mut unable = 0;
+        for _ in 0..6 {
+            match target.run(&look).await {
+                (Report { exit: Exit::Code(0), .. }, user) => drop(users.insert(user)),
+                (Report { exit: Exit::Unable(why), .. }, _) => {
+                    assert!(why.contains("lacks what its tasks were promised: control groups"), "{why}");
+                    unable += 1;
+                }
+                (report, log) => panic!("{report:?}: {log}"),
+            }
+        }
+        assert!(users.len() == 1 && unable <= 1, "{users:?}, {unable} unable");
+        target.world.stop().await;
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            if nix::unistd::geteuid().is_root() && apart() {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(test);
+            }
+        });
+    });
 }
 
 #[tokio::test]
