@@ -211,9 +211,18 @@ impl Host {
         Ok(())
     }
 
-    /// Limits that did not hold for a task, beside those that hold for none.
-    pub(crate) fn gaps(&self, of_task: Gaps) -> Gaps {
-        if self.in_sandbox { of_task.beside(self.gaps) } else { Gaps::default() }
+    /// How a task was isolated that had this network and these limits that did not hold.
+    pub(crate) fn isolation_of(&self, network: TaskNetwork, gaps: Gaps) -> Isolation {
+        let mut isolation = self.isolation.clone();
+        if self.in_sandbox {
+            // A network of nothing is to be had without any rights: there it lacks what others lack.
+            if network == TaskNetwork::None {
+                isolation.missing.retain(|what| what != InForce::HOSTS_NETWORK);
+            }
+            // Beside those that hold for none.
+            isolation.missing.extend(gaps.beside(self.gaps).words().map(str::to_owned));
+        }
+        isolation
     }
 
     /// What was found out about the sandbox, property by property.

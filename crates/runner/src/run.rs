@@ -176,10 +176,8 @@ async fn attempt(
         Ended::SpawnerLost => return Err(Stop::Told(Command::GiveBack)),
         Ended::Stopped(command) => return Err(Stop::Told(command)),
     };
-    let mut isolation = host.isolation.clone();
-    isolation.missing.extend(host.gaps(child.gaps).words().map(str::to_owned));
     Ok(Report {
-        isolation,
+        isolation: host.isolation_of(job.revision.network, child.gaps),
         log: captured.chunks,
         stderr_tail: Bytes(captured.stderr_tail),
         result: result.map(Bytes),

@@ -81,6 +81,10 @@ pub(crate) struct InForce {
 }
 
 impl InForce {
+    /// That tasks are in the host's network, unless they ask for none.
+    pub(crate) const HOSTS_NETWORK: &str =
+        "network: a task reaches whatever the host reaches, its loopback too";
+
     /// What holds in both of two slots.
     pub(crate) fn common(self, other: InForce) -> InForce {
         InForce {
@@ -114,9 +118,8 @@ impl InForce {
 
     /// What is known to be missing, in words.
     pub(crate) fn missing(&self) -> Vec<String> {
-        let network = "network: a task reaches whatever the host reaches, its loopback too";
         let processor = self.gaps.words().filter(|_| self.gaps.0 & Gaps::CPU.0 != 0);
-        let network = (!self.own_networks).then_some(network);
+        let network = (!self.own_networks).then_some(Self::HOSTS_NETWORK);
         let connections = "connections: the host remembers those of the task before for a while, so that late answers \
                            to it may reach the next";
         let connections = (!self.forgets_connections).then_some(connections);

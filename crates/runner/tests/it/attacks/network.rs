@@ -38,7 +38,8 @@ fn own_addresses() -> Vec<std::net::IpAddr> {
 
 async fn the_host_is_out_of_reach(network: Network) {
     let Some(target) = target(Level::Namespaces).await else { return };
-    if !target.has("network") {
+    // Nothing is to be had on every host.
+    if network != Network::None && !target.has("network") {
         return;
     }
     let local = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -55,6 +56,8 @@ async fn the_host_is_out_of_reach(network: Network) {
     let held = target.world.server.queue(&revision, |task| task.timeout_s = 60);
     let (report, log) = target.end_of(held).await;
     assert_eq!((report.exit, log.as_str()), (Exit::Code(0), "tried\n"));
+    let missing = report.isolation.missing;
+    assert!(!missing.iter().any(|what| what.starts_with("network")), "{missing:?}");
     local.set_nonblocking(true).unwrap();
     assert_eq!(local.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     target.ends_unharmed().await;
@@ -71,15 +74,26 @@ async fn with_egress_the_host_and_the_metadata_service_are_out_of_reach() {
 }
 
 #[tokio::test]
-async fn without_a_network_there_is_but_a_loopback_that_is_down() {
+async fn without_a_network_there_is_but_a_loopback() {
     let Some(target) = target(Level::Namespaces).await else { return };
-    if !target.has("network") {
-        return;
-    }
     let mut look = target.python("import socket; print([name for _, name in socket.if_nameindex()])");
     look.network = Network::None;
     let (report, log) = target.run(&look).await;
     assert_eq!((report.exit, log.as_str()), (Exit::Code(0), "['lo']\n"));
+    target.ends_unharmed().await;
+}
+
+#[tokio::test]
+async fn who_has_the_hosts_network_is_told() {
+    let Some(target) = target(Level::Namespaces).await else { return };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut visit = target.python(CONNECT);
+    visit.launch.command += &format!(" {}", listener.local_addr().unwrap());
+    let (report, log) = target.run(&visit).await;
+    let reached = log.contains("reached");
+    let told =
+        report.isolation.missing.iter().any(|what| what.starts_with("network: a task reaches whatever"));
+    assert_eq!((report.exit, reached), (Exit::Code(0), told), "{log}");
     target.ends_unharmed().await;
 }
 

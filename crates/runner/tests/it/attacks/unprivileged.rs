@@ -5,8 +5,8 @@ use std::process::Command;
 
 use super::skip;
 
-/// Those that need no control groups, no network of the slot's own, and no look at processes of another user.
-const ATTACKS: [&str; 9] = [
+/// Those that need no control groups, no network with the internet of the slot's own, and no look at processes of another user.
+const ATTACKS: [&str; 12] = [
     "attacks::files::nothing_outside_can_be_written",
     "attacks::files::the_host_and_the_server_cannot_be_read",
     "attacks::files::a_task_sees_only_its_own_payload_and_package",
@@ -15,6 +15,9 @@ const ATTACKS: [&str; 9] = [
     "attacks::processes::neither_the_runner_nor_init_can_be_signalled",
     "attacks::processes::only_its_own_processes_are_in_its_list",
     "attacks::kernel::what_is_the_hosts_to_do_a_task_cannot",
+    "attacks::network::without_a_network_there_is_nothing_to_reach",
+    "attacks::network::without_a_network_there_is_but_a_loopback",
+    "attacks::network::who_has_the_hosts_network_is_told",
     "attacks::resources::the_disk_ends_where_its_limit_is_wherever_it_is_filled",
 ];
 
