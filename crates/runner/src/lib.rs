@@ -25,6 +25,7 @@ mod deaths;
 pub mod doctor;
 mod ground;
 mod host;
+mod imprint;
 mod instance;
 pub mod isolation;
 pub mod local;

@@ -15,6 +15,7 @@ use windlass_client::Client;
 use windlass_model::code::BlobRef;
 
 use crate::config::PackageLimits;
+use crate::imprint;
 use crate::plan::Files;
 use crate::unpack::apart::Unpacker;
 use crate::unpack::{UnpackError, Unpacked};
@@ -162,7 +163,16 @@ struct Entry {
     state: Arc<tokio::sync::Mutex<Option<Fetched>>>,
     /// The same once it is there, to be had without waiting.
     package: Option<Arc<Package>>,
+    /// One that was there before us, not looked at yet.
+    unchecked: Option<Arc<Package>>,
     last_use: u64,
+}
+
+impl Entry {
+    /// What it takes room for.
+    fn there(&self) -> Option<&Arc<Package>> {
+        self.package.as_ref().or(self.unchecked.as_ref())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -183,7 +193,8 @@ impl Packages {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let is_package = name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
-            if name == "boot_id" {
+            let of_package = imprint::package_of(&name);
+            if name == "boot_id" || is_same_boot && of_package.is_some_and(|of| folder.join(of).is_dir()) {
             } else if is_same_boot && is_package {
                 let used = entry.metadata()?.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                 found.push((used, name));
@@ -197,8 +208,8 @@ impl Packages {
         for (_, name) in found {
             let package = Arc::new(Package::in_folder(&folder.join(&name))?);
             entries.uses += 1;
-            let state = Arc::new(tokio::sync::Mutex::new(Some(Fetched::There(package.clone()))));
-            entries.by_hash.insert(name, Entry { state, package: Some(package), last_use: entries.uses });
+            let entry = Entry { unchecked: Some(package), last_use: entries.uses, ..Entry::default() };
+            entries.by_hash.insert(name, entry);
         }
         Ok(Self { folder, limits, unpacker, entries: Mutex::new(entries) })
     }
@@ -245,7 +256,27 @@ impl Packages {
         }
     }
 
+    /// The package that was there when we started, if it still is what was unpacked; otherwise it is removed. Looked at
+    /// when it is first needed, so that a start takes no longer with a full cache.
+    async fn checked(&self, name: &str) -> Option<Arc<Package>> {
+        let package = self.lock().by_hash.get_mut(name)?.unchecked.take()?;
+        let (of, imprint) = (package.clone(), self.folder.join(imprint::file_of(name)));
+        let is_whole = tokio::task::spawn_blocking(move || {
+            fs::read_to_string(imprint)
+                .is_ok_and(|then| imprint::take(&of.folder, &of.files).is_ok_and(|now| now == then))
+        });
+        if is_whole.await.unwrap_or(false) {
+            return Some(package);
+        }
+        warn!("package {name} is not what was unpacked; it is fetched anew");
+        self.remove_soon(name);
+        None
+    }
+
     async fn fetch(&self, blob: &BlobRef, client: &Client) -> Result<Fetched, PackageError> {
+        if let Some(package) = self.checked(&blob.sha256).await {
+            return Ok(Fetched::There(package));
+        }
         let unavailable = |reason: String| PackageError::Unavailable { sha256: blob.sha256.clone(), reason };
         if blob.sha256.len() != 64 || !blob.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(unavailable("the server names no SHA-256".to_owned()));
@@ -257,10 +288,12 @@ impl Packages {
         let zip = half_done.path().join("package.zip");
         download(client, blob, &zip).await.map_err(unavailable)?;
         let (target, limit) = (self.folder.join(&blob.sha256), self.limits.package_bytes);
-        let unpacker = self.unpacker.clone();
+        let (unpacker, hash) = (self.unpacker.clone(), blob.sha256.clone());
         let unpacked = tokio::task::spawn_blocking(move || {
             let folder = half_done.path().join("files");
             let mut package = Package::unpack(&unpacker, &zip, &folder, limit)?;
+            let imprint = imprint::take(&folder, &package.files)?;
+            fs::write(target.with_file_name(imprint::file_of(&hash)), imprint)?;
             fs::rename(&folder, &target)?;
             package.folder = target;
             Ok(package)
@@ -278,18 +311,18 @@ impl Packages {
     /// Drops what was not used for longest until the rest fits.
     fn evict(&self) {
         let mut entries = self.lock();
-        let mut total: u64 =
-            entries.by_hash.values().filter_map(|e| Some(e.package.as_ref()?.size_bytes)).sum();
+        let mut total: u64 = entries.by_hash.values().filter_map(Entry::there).map(|p| p.size_bytes).sum();
         while total > self.limits.cache_bytes || entries.by_hash.len() > REMEMBERED {
             // Three hold what nobody uses: the entry twice, and nobody else may be asking.
             let idle = entries.by_hash.iter().filter(|(_, entry)| match &entry.package {
                 Some(package) => Arc::strong_count(package) == 2 && Arc::strong_count(&entry.state) == 1,
+                // Nobody has it, as nobody has looked at it; or it was never there.
                 None => Arc::strong_count(&entry.state) == 1,
             });
             let Some(name) = idle.min_by_key(|(_, e)| e.last_use).map(|(name, _)| name.clone()) else {
                 return;
             };
-            if let Some(package) = entries.by_hash.remove(&name).and_then(|entry| entry.package) {
+            if let Some(package) = entries.by_hash.remove(&name).and_then(|entry| entry.there().cloned()) {
                 total -= package.size_bytes;
                 self.remove_soon(&name);
             }
@@ -300,6 +333,8 @@ impl Packages {
     fn remove_soon(&self, name: &str) {
         static REMOVALS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let n = REMOVALS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        // First: a package without an imprint is one that is not trusted.
+        let _ = fs::remove_file(self.folder.join(imprint::file_of(name)));
         let trash = self.folder.join(format!("trash-{}-{n}", std::process::id()));
         match fs::rename(self.folder.join(name), &trash) {
             Ok(()) => drop(tokio::task::spawn_blocking(move || remove(&trash))),

@@ -2,7 +2,7 @@
 
 use windlass_model::exit::Exit;
 
-use crate::support::{World, command, zip};
+use crate::support::{World, command, config, zip};
 
 #[tokio::test]
 async fn a_package_is_fetched_once_however_many_ask() {
@@ -116,6 +116,52 @@ async fn the_least_recently_used_package_is_dropped_and_one_in_use_is_not() {
     assert_eq!([kept(0), kept(1), kept(2), kept(3)], [true, false, false, true]);
     std::fs::write(world.task_dir(used).join("go"), "").unwrap();
     assert_eq!(world.server.report(used).await.exit, Exit::Code(0));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_what_was_unpacked_is_not_run_after_a_restart() {
+    let world = World::start();
+    let worker = |text: &str| {
+        let script = format!("cat text; sh lib/part.sh; echo {text}");
+        let files: [(&str, &[u8], u32); 3] = [
+            ("worker.sh", script.as_bytes(), 0o644),
+            ("text", b"good\n", 0o644),
+            ("lib/part.sh", b"echo part", 0o644),
+        ];
+        world.server.revision(Some(world.server.package(zip(&files))), command("sh worker.sh"))
+    };
+    let revisions: Vec<_> = ["whole", "changed", "longer", "lost", "runs"].map(worker).into();
+    for revision in &revisions {
+        assert_eq!(world.server.report(world.server.queue(revision, |_| {})).await.exit, Exit::Code(0));
+    }
+    let World { server, runner, work_dir } = world;
+    runner.shutdown_now();
+    runner.wait().await;
+    let folder = |n: usize| {
+        let revision: &windlass_model::runner::RevisionSpec = &revisions[n];
+        work_dir.path().join("packages").join(&revision.package.as_ref().unwrap().sha256)
+    };
+    std::fs::write(folder(1).join("text"), "evil\n").unwrap();
+    std::fs::write(folder(2).join("lib/more.sh"), "more").unwrap();
+    std::fs::remove_file(folder(3).join("text")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder(4).join("lib/part.sh"), mode).unwrap();
+
+    let runner = windlass_runner::Runner::start(config(work_dir.path()), server.client()).unwrap();
+    let world = World { server, runner, work_dir };
+    for (revision, text) in revisions.iter().zip(["whole", "changed", "longer", "lost", "runs"]) {
+        for _ in 0..2 {
+            let held = world.server.queue(revision, |_| {});
+            assert_eq!(world.server.report(held).await.exit, Exit::Code(0));
+            assert_eq!(world.log(held), format!("good\npart\n{text}\n"));
+        }
+    }
+    assert_eq!(
+        world.server.with(|state| state.calls["package"]),
+        5 + 4,
+        "the whole one was not fetched again"
+    );
     world.stop().await;
 }
 

@@ -79,3 +79,37 @@ async fn a_hostile_zip_is_refused_or_made_harmless() {
     assert_eq!(folders.len(), 1, "{folders:?}");
     target.ends_unharmed().await;
 }
+
+#[tokio::test]
+async fn a_package_that_is_mounted_is_not_evicted_and_one_that_comes_back_is_itself() {
+    let change = |config: &mut windlass_runner::RunnerConfig| config.packages.cache_bytes = 1;
+    let Some(target) = target_with(Level::Namespaces, change).await else { return };
+    // Too large to be copied: it shines through what tasks write.
+    let package = |name: &str| {
+        let large = name.repeat((4 << 20) / name.len());
+        let script = format!(
+            "echo {name}; while [ -e /code/wait ] && ! [ -e go ]; do sleep 0.01; done; \
+             for at in /code /task; do tail -c 5 $at/large; wc -c < $at/large; done"
+        );
+        let wait: &[(&str, &[u8], u32)] = if name == "first" { &[("wait", b"", 0o644)] } else { &[] };
+        let files = [("large", large.as_bytes(), 0o644), ("attack.sh", script.as_bytes(), 0o644)];
+        target.revision(&[&files[..], wait].concat(), "sh attack.sh")
+    };
+    let [first, second, third] = ["first", "other", "third"].map(package);
+    let holds = target.queue(&first);
+    target.has_begun(holds).await;
+    let folder = |revision: &windlass_model::runner::RevisionSpec| {
+        target.world.work_dir.path().join("packages").join(&revision.package.as_ref().unwrap().sha256)
+    };
+    let said = |name: &str| format!("{name}\n{name}{len}\n{name}{len}\n", len = (4 << 20) / 5 * 5);
+    for (revision, name) in [(&second, "other"), (&third, "third"), (&second, "other"), (&third, "third")] {
+        let (report, log) = target.run(revision).await;
+        assert_eq!((report.exit, log), (Exit::Code(0), said(name)));
+        assert!(folder(&first).exists(), "it is in use");
+    }
+    assert!(!folder(&second).exists(), "there is no room for it");
+    std::fs::write(target.world.task_dir(holds).join("go"), "").unwrap();
+    let (report, log) = target.end_of(holds).await;
+    assert_eq!((report.exit, log), (Exit::Code(0), said("first")));
+    target.ends_unharmed().await;
+}
