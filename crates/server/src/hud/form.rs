@@ -29,6 +29,16 @@ impl Form {
         Ok(self.0.number(field)?.map_or(Number::default(), Number::Is))
     }
 
+    /// A field of a form that shows what there is: what is emptied is taken away.
+    pub(super) fn new_text(&self, field: &str) -> Text {
+        Text::Is(self.0.get(field).unwrap_or_default().to_owned())
+    }
+
+    /// The same of a number, where 0 means that there is none.
+    pub(super) fn new_number(&self, field: &str) -> Result<Number, BadField> {
+        Ok(Number::Is(self.0.number(field)?.unwrap_or(0.0)))
+    }
+
     /// The field `payload`. A browser sends a line feed as two characters.
     pub(super) fn payload(&self) -> Payload {
         Payload(self.0.get("payload").unwrap_or_default().replace("\r\n", "\n").into_bytes())

@@ -11,6 +11,8 @@
 //! | [`guard`] | lets requests through to pages, or to the login |
 //! | [`shell`], [`answer`] | what is around every page; headers, redirects, errors as pages |
 //! | [`show`], [`ansi`], [`payload`], [`chart`] | values as people read them |
+//! | [`firings`] | what schedules will do |
+//! | [`range`], [`needs`] | what the overview reaches over, and what it says needs a look |
 //! | [`live`] | the event stream that says "look again" |
 //! | [`overview`], [`tasks`], [`task`], [`queue`], [`codes`], [`schedules`], [`runners`], [`tokens`], [`login`] | the pages |
 
@@ -20,15 +22,18 @@ mod assets;
 mod chart;
 mod choices;
 mod codes;
+mod firings;
 mod form;
 mod guard;
 mod help;
 mod live;
 mod log;
 mod login;
+mod needs;
 mod overview;
 mod payload;
 mod queue;
+mod range;
 mod routes;
 mod runners;
 mod same;

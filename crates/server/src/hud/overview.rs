@@ -1,5 +1,6 @@
-//! The overview: how things stand, and what needs a look first.
+//! The overview: how things stand, how they went, and what needs a look first.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,31 +9,29 @@ use axum::extract::State;
 use windlass_model::code::Code;
 use windlass_model::id::{CodeId, ProjectId};
 use windlass_model::project::Scope;
-use windlass_model::schedule::ScheduleStatus;
+use windlass_model::runner::RunnerRecord;
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
-use windlass_model::usage::{Grain, Histogram, UsageBy};
+use windlass_model::usage::{Grain, Histogram};
 use windlass_store::types::{Counts, TaskQuery};
-use windlass_store::usage::{Rollup, UsageOf};
+use windlass_store::usage::Rollup;
 
 use super::answer::{Shown, show};
-use super::chart::{self, Range};
+use super::chart::{self, Bars, Part};
 use super::choices::MOST;
 use super::guard::Here;
+use super::needs::{self, Need};
+use super::range::Range;
 use super::shell::Shell;
-use super::show::{When, bytes, count, counted, is_failure, span, span_ms};
+use super::show::{bytes, count, counted, failures, rough, span, span_ms};
 use super::tasks::Row;
 use crate::api::present::Names;
 use crate::app::App;
 use crate::auth::InProject;
-use crate::error::ApiError;
 use crate::query::Query;
 
 /// What "lately" means on this page.
 const LATELY: Duration = Duration::from_secs(3600);
-
-/// A schedule that should have fired this long ago is late.
-const LATE: Duration = Duration::from_secs(60);
 
 /// Tasks in the lists of the newest.
 const NEWEST: usize = 8;
@@ -44,13 +43,15 @@ struct OverviewPage {
     figures: Vec<Figure>,
     needs: Vec<Need>,
     codes: Vec<CodeRow>,
+    range: &'static str,
     ranges: [(&'static str, bool); 3],
-    chart: String,
+    ended: String,
+    depth: String,
     sums: Vec<(&'static str, String)>,
     failed: Vec<Row>,
     newest: Vec<Row>,
     is_new: bool,
-    upload: String,
+    upload: &'static str,
 }
 
 /// One number that says how things stand.
@@ -63,14 +64,7 @@ struct Figure {
     link: String,
 }
 
-/// Something that needs a look.
-struct Need {
-    tone: &'static str,
-    text: String,
-    link: String,
-}
-
-/// A package and what its tasks do.
+/// A package, how it stands and what it did in the range.
 struct CodeRow {
     id: CodeId,
     name: String,
@@ -80,6 +74,7 @@ struct CodeRow {
     complete: String,
     failed: String,
     has_failed: bool,
+    ran: String,
     compute: String,
 }
 
@@ -92,108 +87,183 @@ pub(super) async fn page(
 ) -> Shown {
     let now = app.now();
     let range = Range::named(query.get("range"));
-    let rollups = app.store.rollups(project, None, range.begin(now), now, range.grain()).await?;
-    let steps: Vec<(Timestamp, Rollup)> = rollups.iter().map(|(_, at, rollup)| (*at, *rollup)).collect();
+    let steps = app.store.rollups(project, None, range.begin(now), now, range.grain()).await?;
     let last_hour = app.store.rollups(project, None, now - LATELY, now, Grain::Minute).await?;
-    let today = app.store.usage(project, now, now, UsageBy::Code).await?;
+    let (past, lately) = (by_code(&steps), by_code(&last_hour));
     let codes = app.store.codes(project, MOST).await?;
     let lanes = app.store.counts(Some(project)).await?;
-    let mut rows = Vec::with_capacity(codes.len());
-    let all: Counts = lanes.iter().map(|l| &l.counts).sum();
-    let mut lately = Counts::default();
+    let oldest = app.store.oldest_ready(Some(project)).await?;
+    let runners = match here.may_everywhere(Scope::Read) {
+        true => Some(app.store.runners().await?),
+        false => None,
+    };
+
+    let stand: Counts = lanes.iter().map(|l| &l.counts).sum();
+    let queued = stand.get(Status::Queued);
     let mut needs = Vec::new();
+    if let Some(runners) = &runners {
+        needs.extend(needs::of_runners(project, runners, queued, (app.config.lease_ttl, LATELY), now));
+    }
+    needs.extend(needs::of_schedules(project, &app.store.schedules(project, MOST).await?, now));
+    let mut rows = Vec::with_capacity(codes.len());
     for code in &codes {
         let stand = lanes.iter().filter(|l| l.code == code.id).map(|l| &l.counts).sum();
-        let ended =
-            last_hour.iter().filter(|(of, ..)| *of == code.id).map(|(.., rollup)| &rollup.ended).sum();
-        lately += &ended;
-        needs.extend(need_of(project, code, &stand, &ended));
-        let used = today.iter().find(|(of, _)| *of == UsageOf::Code(code.id)).map(|(_, used)| used.wall_ms);
-        rows.push(row(code, &stand, &ended, used.unwrap_or(0)));
+        let of = |sums: &HashMap<CodeId, Rollup>| sums.get(&code.id).copied().unwrap_or_default();
+        needs.extend(needs::of_code(project, code, &stand, &of(&lately).ended));
+        rows.push(row(code, &stand, &of(&past)));
     }
-    let queued = all.get(Status::Queued);
-    let mut figures = vec![
-        figure(project, "Queued", queued, "", "queued", "queued"),
-        figure(
-            project,
-            "Running",
-            all.get(Status::Running) + all.get(Status::Preparing),
-            "",
-            "running",
-            "running",
-        ),
-        figure(project, "Complete", lately.get(Status::Complete), "in the last hour", "complete", "complete"),
-        Figure {
-            link: format!("/p/{project}/tasks?error=1&timeout=1&killed=1"),
-            tone: if failures(&lately) > 0 { "error" } else { "plain" },
-            ..figure(project, "Failed", failures(&lately), "in the last hour", "error", "error")
-        },
-    ];
-    if here.may_everywhere(Scope::Read) {
-        let (slots, busy, live) = slots(&app).await?;
-        figures.push(Figure {
-            name: "Free slots",
-            value: format!("{} / {slots}", slots.saturating_sub(busy)),
-            note: counted(live, "runner"),
-            tone: "plain",
-            link: format!("/p/{project}/runners"),
-        });
-        if live == 0 && queued > 0 {
-            let text = format!("No runner is there, and {} waiting", counted(queued, "task"));
-            needs.insert(0, Need { tone: "error", text, link: format!("/p/{project}/runners") });
-        }
-    }
-    needs.extend(late_schedules(&app, project, now).await?);
 
+    let waiting = oldest.map(|at| format!("the oldest for {}", rough(now.since(at))));
+    let lately = lately.values().map(|rollup| &rollup.ended).sum();
     let failed = [Status::Error, Status::Timeout, Status::Killed].into_iter().collect();
     let failed = TaskQuery { statuses: failed, ..TaskQuery::of(project, NEWEST) };
     let mut names = Names::new(&app);
     Ok(show(&OverviewPage {
-        figures,
+        figures: figures(
+            project,
+            &stand,
+            &lately,
+            waiting.as_deref().unwrap_or_default(),
+            runners.as_deref(),
+        ),
         needs,
         codes: rows,
+        range: range.name(),
         ranges: Range::ALL.map(|r| (r.name(), r == range)),
-        chart: chart::ended(range, &steps, now),
+        ended: ended(range, &steps, now),
+        depth: depth(range, &steps, queued, now),
         sums: sums(&steps),
         failed: Row::all(&app, &mut names, &failed).await?,
         newest: Row::all(&app, &mut names, &TaskQuery::of(project, NEWEST)).await?,
         is_new: codes.is_empty(),
-        upload: "printf '#!/bin/sh\\necho hello from Windlass\\n' > hello.sh\nwindlass upload hello --file hello.sh --runtime sh\nwindlass queue hello --wait".to_owned(),
+        upload: "printf '#!/bin/sh\\necho hello from Windlass\\n' > hello.sh\nwindlass upload hello --file hello.sh --runtime sh\nwindlass queue hello --wait",
         shell: here.shell(&app, "Overview", "Overview")?,
     }))
 }
 
-fn failures(counts: &Counts) -> u64 {
-    Status::ALL.into_iter().filter(|&s| is_failure(s)).map(|s| counts.get(s)).sum()
+type Steps = [(CodeId, Timestamp, Rollup)];
+
+fn by_code(steps: &Steps) -> HashMap<CodeId, Rollup> {
+    let mut sums: HashMap<CodeId, Rollup> = HashMap::new();
+    steps.iter().for_each(|(code, _, rollup)| sums.entry(*code).or_default().add(rollup));
+    sums
 }
 
-fn figure(
+fn running(counts: &Counts) -> u64 {
+    counts.get(Status::Running) + counts.get(Status::Preparing)
+}
+
+fn figures(
     project: ProjectId,
-    name: &'static str,
-    value: u64,
-    note: &str,
-    tone: &'static str,
-    status: &str,
-) -> Figure {
-    let tone = if value == 0 { "plain" } else { tone };
-    Figure {
+    stand: &Counts,
+    lately: &Counts,
+    waiting: &str,
+    runners: Option<&[(RunnerRecord, u32)]>,
+) -> Vec<Figure> {
+    let of = |name, value: u64, note: &str, tone, filter: &str| Figure {
         name,
         value: count(value),
         note: note.to_owned(),
-        tone,
-        link: format!("/p/{project}/tasks?{status}=1"),
+        tone: if value == 0 { "plain" } else { tone },
+        link: format!("/p/{project}/tasks?{filter}"),
+    };
+    let hour = "in the last hour";
+    let mut figures = vec![
+        of("Queued", stand.get(Status::Queued), waiting, "queued", "queued=1"),
+        of("Running", running(stand), "", "running", "running=1&preparing=1"),
+        of("Complete", lately.get(Status::Complete), hour, "complete", "complete=1"),
+        of("Failed", failures(lately), hour, "error", "error=1&timeout=1&killed=1"),
+    ];
+    figures.extend(runners.map(|runners| {
+        let live = || runners.iter().filter(|(r, _)| r.gone_at.is_none() && !r.is_draining);
+        let slots: u32 = live().map(|(runner, _)| runner.about.slots).sum();
+        let busy: u32 = live().map(|(_, running)| running).sum();
+        Figure {
+            name: "Free slots",
+            value: format!("{} / {slots}", slots.saturating_sub(busy)),
+            note: counted(live().count() as u64, "runner"),
+            tone: "plain",
+            link: format!("/p/{project}/runners"),
+        }
+    }));
+    figures
+}
+
+fn row(code: &Code, stand: &Counts, past: &Rollup) -> CodeRow {
+    CodeRow {
+        id: code.id,
+        name: code.name.clone(),
+        is_paused: code.is_paused,
+        queued: count(stand.get(Status::Queued)),
+        running: count(running(stand)),
+        complete: count(past.ended.get(Status::Complete)),
+        failed: count(failures(&past.ended)),
+        has_failed: failures(&past.ended) > 0,
+        ran: times(&past.ran),
+        compute: span_ms(past.compute.wall_ms),
     }
 }
 
+/// What ended over the range.
+fn ended(range: Range, steps: &Steps, now: Timestamp) -> String {
+    let begins = range.begins(now);
+    let mut bars = vec![[0; 3]; begins.len()];
+    for (_, at, rollup) in steps {
+        let Some(bar) = range.bar(*at, now).and_then(|at| bars.get_mut(at)) else { continue };
+        bar[0] += failures(&rollup.ended);
+        bar[1] += rollup.ended.get(Status::Cancelled);
+        bar[2] += rollup.ended.get(Status::Complete);
+    }
+    chart::draw(&Bars {
+        what: &format!("Tasks that ended in the last {}", range.name()),
+        parts: [
+            Part { name: "failed", class: "failed" },
+            Part { name: "cancelled", class: "other" },
+            Part { name: "complete", class: "good" },
+        ],
+        begins: &begins,
+        bars: &bars,
+        notes: &[],
+        height: 96,
+        end: "now",
+    })
+}
+
+/// How many tasks were queued at the end of each bar: as many as now, less what they rose by since.
+fn depth(range: Range, steps: &Steps, queued: u64, now: Timestamp) -> String {
+    let begins = range.begins(now);
+    let mut rises = vec![0; begins.len()];
+    for (_, at, rollup) in steps {
+        if let Some(rise) = range.bar(*at, now).and_then(|at| rises.get_mut(at)) {
+            *rise += rollup.queued;
+        }
+    }
+    let mut depth = queued as i64;
+    let mut bars = vec![[0]; begins.len()];
+    for (bar, rise) in bars.iter_mut().zip(rises).rev() {
+        *bar = [u64::try_from(depth).unwrap_or(0)];
+        depth -= rise;
+    }
+    chart::draw(&Bars {
+        what: &format!("Tasks that were queued in the last {}", range.name()),
+        parts: [Part { name: "queued", class: "waits" }],
+        begins: &begins,
+        bars: &bars,
+        notes: &[],
+        height: 48,
+        end: "now",
+    })
+}
+
+fn times(histogram: &Histogram) -> String {
+    let at = |share| histogram.quantile(share).map_or("–".to_owned(), |bound| format!("< {}", span(bound)));
+    format!("{} / {}", at(0.5), at(0.95))
+}
+
 /// What the range comes to, beside what ended.
-fn sums(steps: &[(Timestamp, Rollup)]) -> Vec<(&'static str, String)> {
+fn sums(steps: &Steps) -> Vec<(&'static str, String)> {
     let mut all = Rollup::default();
-    steps.iter().for_each(|(_, step)| all.add(step));
-    let times = |histogram: &Histogram| {
-        let at =
-            |share| histogram.quantile(share).map_or("–".to_owned(), |bound| format!("< {}", span(bound)));
-        format!("{} / {}", at(0.5), at(0.95))
-    };
+    steps.iter().for_each(|(.., step)| all.add(step));
     vec![
         ("Ran, p50 / p95", times(&all.ran)),
         ("Waited, p50 / p95", times(&all.waited)),
@@ -203,62 +273,26 @@ fn sums(steps: &[(Timestamp, Rollup)]) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn row(code: &Code, stand: &Counts, ended: &Counts, used_ms: u64) -> CodeRow {
-    CodeRow {
-        id: code.id,
-        name: code.name.clone(),
-        is_paused: code.is_paused,
-        queued: count(stand.get(Status::Queued)),
-        running: count(stand.get(Status::Running) + stand.get(Status::Preparing)),
-        complete: count(ended.get(Status::Complete)),
-        failed: count(failures(ended)),
-        has_failed: failures(ended) > 0,
-        compute: span_ms(used_ms),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use windlass_model::id::Seq;
 
-fn need_of(project: ProjectId, code: &Code, stand: &Counts, ended: &Counts) -> Vec<Need> {
-    let mut needs = Vec::new();
-    let (queued, failed) = (stand.get(Status::Queued), failures(ended));
-    if failed > 0 {
-        let of = failed + ended.get(Status::Complete);
-        let text =
-            format!("{}: {} of {} failed in the last hour", code.name, count(failed), counted(of, "task"));
-        let link = format!(
-            "/p/{project}/tasks?code_name={}&error=1&timeout=1&killed=1",
-            super::tasks::encoded(&code.name)
-        );
-        needs.push(Need { tone: "error", text, link });
+    #[test]
+    fn the_queue_was_what_it_is_less_what_it_rose_by() {
+        let now = Timestamp::from_secs(86_400 * 100 + 30);
+        let step = |minutes_ago: u64, queued| {
+            let at = now - Duration::from_secs(30 + 60 * minutes_ago);
+            (CodeId::new(Seq(1), 0), at, Rollup { queued, ..Rollup::default() })
+        };
+        let svg = depth(Range::Hour, &[step(2, 5), step(1, -2), step(0, 3)], 10, now);
+        for said in [
+            "04-10 23:57 UTC: 4 queued",
+            "23:58 UTC: 9 queued",
+            "23:59 UTC: 7 queued",
+            "00:00 UTC: 10 queued",
+        ] {
+            assert!(svg.contains(said), "{said} in {svg}");
+        }
     }
-    if code.is_paused && queued > 0 {
-        let text = format!("{} is paused, and {} waiting", code.name, counted(queued, "task"));
-        needs.push(Need { tone: "timeout", text, link: format!("/p/{project}/codes/{}", code.id) });
-    }
-    needs
-}
-
-async fn late_schedules(app: &App, project: ProjectId, now: Timestamp) -> Result<Vec<Need>, ApiError> {
-    let schedules = app.store.schedules(project, MOST).await?;
-    let late = schedules.iter().filter(|s| s.state.status == ScheduleStatus::Scheduled);
-    let late = late.filter_map(|s| Some((s, s.state.next_at.filter(|&at| at + LATE < now)?)));
-    Ok(late
-        .map(|(schedule, at)| Need {
-            tone: "error",
-            text: format!(
-                "Schedule {} should have fired {}",
-                super::schedules::name_of(schedule),
-                When::new(at, now)
-            ),
-            link: format!("/p/{project}/schedules/{}", schedule.id),
-        })
-        .collect())
-}
-
-/// Slots, those that are busy, and runners that are there and take tasks.
-async fn slots(app: &App) -> Result<(u64, u64, u64), ApiError> {
-    let runners = app.store.runners().await?;
-    let live = runners.iter().filter(|(r, _)| r.gone_at.is_none() && !r.is_draining);
-    Ok(live.fold((0, 0, 0), |(slots, busy, live), (runner, running)| {
-        (slots + u64::from(runner.about.slots), busy + u64::from(*running), live + 1)
-    }))
 }

@@ -77,6 +77,8 @@ pub fn pages() -> Vec<Page> {
         action("/p/{project_id}/schedules/new", In(Queue), schedules::create),
         page("/p/{project_id}/schedules/{id}", In(Read), schedules::page),
         action("/p/{project_id}/schedules/{id}", In(Manage), schedules::update),
+        action("/p/{project_id}/schedules/{id}/pause", In(Manage), schedules::pause),
+        action("/p/{project_id}/schedules/{id}/resume", In(Manage), schedules::resume),
         action("/p/{project_id}/schedules/{id}/cancel", In(Manage), schedules::cancel),
         action("/p/{project_id}/schedules/{id}/run", In(Manage), schedules::run_now),
 

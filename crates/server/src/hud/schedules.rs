@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::extract::State;
-use windlass_model::id::{ProjectId, ScheduleId};
-use windlass_model::schedule::{Schedule, ScheduleStatus, first_grid_point_after};
+use windlass_model::id::{ProjectId, ScheduleId, TaskId};
+use windlass_model::schedule::{Schedule, ScheduleStatus};
+use windlass_model::task::Task;
 use windlass_model::time::Timestamp;
 use windlass_model::wire::BadField;
 use windlass_model::wire::lenient::{Number, Payload, Text};
@@ -16,6 +17,7 @@ use windlass_store::types::TaskQuery;
 
 use super::answer::{Shown, done, show};
 use super::choices::{MOST, code_names};
+use super::firings;
 use super::form::Form;
 use super::guard::Here;
 use super::payload::{self, Content};
@@ -35,11 +37,32 @@ use crate::query::Query;
 /// Firings that are told ahead.
 const AHEAD: usize = 10;
 
+/// Tasks whose outcomes are shown of each schedule, and of how many schedules.
+const OUTCOMES: usize = 5;
+const WITH_OUTCOMES: usize = 100;
+
 #[derive(Template)]
 #[template(path = "hud/schedules.html")]
 struct ListPage {
     shell: Shell,
     rows: Vec<ListRow>,
+    strip: String,
+    next: Vec<NextRow>,
+}
+
+/// A firing to come.
+struct NextRow {
+    at: When,
+    id: ScheduleId,
+    name: String,
+    code_name: String,
+}
+
+/// How a task that a schedule made stands.
+struct Outcome {
+    id: TaskId,
+    status: &'static str,
+    at: When,
 }
 
 struct ListRow {
@@ -51,6 +74,8 @@ struct ListRow {
     next: Option<When>,
     last: Option<When>,
     runs: String,
+    /// The oldest first.
+    outcomes: Vec<Outcome>,
 }
 
 /// `GET /p/{project}/schedules`.
@@ -60,8 +85,18 @@ pub(super) async fn list(State(app): State<Arc<App>>, here: Here, InProject(proj
     // Those that fire, the next one first; then the others as they are.
     schedules.sort_by_key(|s| s.state.next_at.map_or(i64::MAX, Timestamp::as_millis));
     let mut names = Names::new(&app);
+    let mut next = Vec::with_capacity(AHEAD);
+    for (at, schedule) in firings::ahead_of_all(&schedules, AHEAD) {
+        next.push(NextRow {
+            at: When::new(at, now),
+            id: schedule.id,
+            name: name_of(schedule),
+            code_name: names.name(schedule.template.code).await?,
+        });
+    }
     let mut rows = Vec::with_capacity(schedules.len());
-    for schedule in &schedules {
+    for (at, schedule) in schedules.iter().enumerate() {
+        let has_run = schedule.state.last_run_at.is_some() && at < WITH_OUTCOMES;
         rows.push(ListRow {
             id: schedule.id,
             name: name_of(schedule),
@@ -71,9 +106,32 @@ pub(super) async fn list(State(app): State<Arc<App>>, here: Here, InProject(proj
             next: schedule.state.next_at.map(|at| When::new(at, now)),
             last: schedule.state.last_run_at.map(|at| When::new(at, now)),
             runs: runs(schedule),
+            outcomes: if has_run { outcomes(&app, project, schedule.id, now).await? } else { Vec::new() },
         });
     }
-    Ok(show(&ListPage { rows, shell: here.shell(&app, "Schedules", "Schedules")? }))
+    Ok(show(&ListPage {
+        rows,
+        next,
+        strip: firings::strip(&schedules, now),
+        shell: here.shell(&app, "Schedules", "Schedules")?,
+    }))
+}
+
+/// How the newest tasks that it made stand.
+async fn outcomes(
+    app: &App,
+    project: ProjectId,
+    id: ScheduleId,
+    now: Timestamp,
+) -> Result<Vec<Outcome>, ApiError> {
+    let query = TaskQuery { schedule: Some(id), ..TaskQuery::of(project, OUTCOMES) };
+    let tasks = app.store.tasks(&query).await?;
+    let outcome = |task: &Task| Outcome {
+        id: task.new.id,
+        status: task.state.status.as_str(),
+        at: When::new(task.state.ended_at.unwrap_or(task.new.created_at), now),
+    };
+    Ok(tasks.iter().rev().map(outcome).collect())
 }
 
 /// What people call it, or its id.
@@ -104,6 +162,8 @@ struct SchedulePage {
     code_name: String,
     status: &'static str,
     is_over: bool,
+    is_paused: bool,
+    strip: String,
     msg: String,
     facts: Vec<(&'static str, String)>,
     ahead: Vec<When>,
@@ -156,10 +216,12 @@ pub(super) async fn page(
         name: name_of(&schedule),
         code: format!("/p/{project}/codes/{}", template.code),
         status: status(&schedule),
-        is_over: schedule.state.status != ScheduleStatus::Scheduled,
+        is_over: schedule.state.status.is_over(),
+        is_paused: schedule.state.status == ScheduleStatus::Paused,
+        strip: firings::strip(std::slice::from_ref(&schedule), now),
         msg: schedule.state.msg.clone(),
         facts: facts.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
-        ahead: ahead(&schedule).into_iter().map(|at| When::new(at, now)).collect(),
+        ahead: firings::ahead(&schedule, AHEAD).into_iter().map(|at| When::new(at, now)).collect(),
         payload: payload::content(&template.payload, false),
         rows: Row::all(&app, &mut names, &tasks).await?,
         fields: Fields::of(&app, project, &schedule, &code_name).await?,
@@ -169,37 +231,28 @@ pub(super) async fn page(
     }))
 }
 
-/// The next firings.
-fn ahead(schedule: &Schedule) -> Vec<Timestamp> {
-    let timing = &schedule.timing;
-    let left =
-        timing.run_times.map_or(AHEAD, |most| (most.saturating_sub(schedule.state.run_count)) as usize);
-    std::iter::successors(schedule.state.next_at, |&at| first_grid_point_after(timing, at))
-        .take_while(|&at| timing.end_at.is_none_or(|end| at <= end))
-        .take(left.min(AHEAD))
-        .collect()
-}
-
 fn same(project: ProjectId, schedule: &Schedule, code_name: &str) -> Vec<Same> {
     let id = schedule.id;
-    let mut same = Vec::new();
+    let payload = String::from_utf8_lossy(&schedule.template.payload);
+    let task = serde_json::json!({ "code_name": code_name, "payload": payload });
+    let body = serde_json::json!({ "tasks": [task] }).to_string();
+    let cli = format!("windlass queue {} --payload {}", quoted(code_name), quoted(&payload));
+    let mut same = vec![Same::new("Run it now", cli, "POST", project, "/tasks", Some(&body))];
     if let Some(every) = schedule.timing.run_every_s {
         let body =
             serde_json::json!({ "schedules": [{ "code_name": code_name, "run_every": every }] }).to_string();
         let cli = format!("windlass schedule create {} --every {every}s", quoted(code_name));
         same.push(Same::new("Make one like it", cli, "POST", project, "/schedules", Some(&body)));
     }
-    if schedule.state.status == ScheduleStatus::Scheduled {
-        let path = format!("/schedules/{id}/cancel");
-        same.push(Same::new(
-            "End it",
-            format!("windlass schedule cancel {id}"),
-            "POST",
-            project,
-            &path,
-            None,
-        ));
-    }
+    let turns = match schedule.state.status {
+        ScheduleStatus::Scheduled => [Some(("Pause it", "pause")), Some(("End it", "cancel"))],
+        ScheduleStatus::Paused => [Some(("Resume it", "resume")), Some(("End it", "cancel"))],
+        ScheduleStatus::Complete | ScheduleStatus::Cancelled => [None, None],
+    };
+    same.extend(turns.into_iter().flatten().map(|(what, verb)| {
+        let path = format!("/schedules/{id}/{verb}");
+        Same::new(what, format!("windlass schedule {verb} {id}"), "POST", project, &path, None)
+    }));
     same
 }
 
@@ -278,6 +331,19 @@ pub(super) async fn create(State(app): State<Arc<App>>, InProject(project): InPr
     Ok(done(&format!("/p/{project}/schedules{target}"), "Scheduled"))
 }
 
+/// What a form with every field in it asks to be changed to.
+fn changes(form: &Form) -> Result<ScheduleRequest, BadField> {
+    Ok(ScheduleRequest {
+        name: form.new_text("name"),
+        run_every: form.new_number("run_every")?,
+        run_times: form.new_number("run_times")?,
+        end_at: form.new_text("end_at"),
+        cluster: form.new_text("cluster"),
+        label: form.new_text("label"),
+        ..request(form)?
+    })
+}
+
 /// `POST /p/{project}/schedules/{id}`: changes what differs.
 pub(super) async fn update(
     State(app): State<Arc<App>>,
@@ -285,8 +351,28 @@ pub(super) async fn update(
     Id(id): Id<ScheduleId>,
     form: Form,
 ) -> Shown {
-    api::change(&app, project, id, &request(&form)?).await?;
+    api::change(&app, project, id, &changes(&form)?).await?;
     Ok(done(&format!("/p/{project}/schedules/{id}"), "Changed"))
+}
+
+/// `POST /p/{project}/schedules/{id}/pause`.
+pub(super) async fn pause(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Id(id): Id<ScheduleId>,
+) -> Shown {
+    api::set_paused(&app, project, id, true).await?;
+    Ok(done(&format!("/p/{project}/schedules/{id}"), "It fires no more until it is resumed"))
+}
+
+/// `POST /p/{project}/schedules/{id}/resume`.
+pub(super) async fn resume(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Id(id): Id<ScheduleId>,
+) -> Shown {
+    api::set_paused(&app, project, id, false).await?;
+    Ok(done(&format!("/p/{project}/schedules/{id}"), "It fires again"))
 }
 
 /// `POST /p/{project}/schedules/{id}/cancel`.

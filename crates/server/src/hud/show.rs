@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
+use windlass_store::types::Counts;
 
 /// A time: how long ago or until then, and the instant itself for whoever points at it.
 ///
@@ -120,6 +121,11 @@ pub(super) fn line(text: &str, most: usize) -> String {
         Some((end, _)) => format!("{}…", &flat[..end]),
         None => flat,
     }
+}
+
+/// Tasks whose status needs a look.
+pub(super) fn failures(counts: &Counts) -> u64 {
+    Status::ALL.into_iter().filter(|&s| is_failure(s)).map(|s| counts.get(s)).sum()
 }
 
 /// The statuses that need a look.

@@ -234,6 +234,13 @@ async fn schedules_tokens_and_runners_are_looked_after() {
     assert!(html.contains(">2 min<") && html.contains("p2"), "{html}");
     let (html, _) = browser.act(&target, &format!("{target}/run"), "").await;
     assert!(html.contains("p2") && html.contains("is-queued"), "{html}");
+    let (html, _) = browser.act(&target, &format!("{target}/pause"), "").await;
+    assert!(html.contains("is-paused") && html.contains("windlass schedule resume"), "{html}");
+    let (html, _) =
+        browser.act(&target, &target, "code_name=w&run_every=180&run_times=&name=&payload=p2").await;
+    assert!(html.contains(">3 min<") && html.contains("is-paused"), "a change does not resume it: {html}");
+    let (html, _) = browser.act(&target, &format!("{target}/resume"), "").await;
+    assert!(html.contains("is-scheduled") && html.contains("in 3 min"), "{html}");
     let (html, _) = browser.act(&target, &format!("{target}/cancel"), "").await;
     assert!(html.contains("is-cancelled") && html.contains("It fires no more"));
 
