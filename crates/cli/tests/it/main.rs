@@ -7,6 +7,7 @@ mod blobs;
 mod clients;
 mod crash;
 mod demo;
+mod oom;
 mod secrets;
 mod settings;
 mod start;
