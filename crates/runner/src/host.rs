@@ -123,6 +123,7 @@ impl Host {
         let (plan, programs) = match sandbox.policy {
             Policy::Off => (None, Programs::of_host(&shims, &host_path())?),
             Policy::Degrade | Policy::Require => {
+                sandbox::root::check_binds(&sandbox.binds).map_err(std::io::Error::other)?;
                 let mut plan = sandbox::Plan::new(sandbox, &attempts, &work_dir.join("packages"));
                 // Certificates that are somewhere else are needed there, too.
                 let certificates = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(std::env::var_os);

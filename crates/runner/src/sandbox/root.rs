@@ -165,6 +165,29 @@ pub(crate) struct Names {
     pub(crate) resolv: String,
 }
 
+/// Where tasks have something of their own, which would hide what is shown there.
+const OWN: [&str; 8] = ["/tmp", "/var/tmp", "/task", "/code", "/proc", "/dev/shm", "/windlass", PACKAGES];
+
+/// Whether tasks can be shown these folders and files of the host; if not, why.
+pub(crate) fn check_binds(binds: &[PathBuf]) -> Result<(), String> {
+    for path in binds {
+        // Links lead to where they lead for tasks, too.
+        let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+        if let Some(own) = OWN.iter().find(|own| path.starts_with(own)) {
+            let path = path.display();
+            return Err(format!(
+                "sandbox.binds: tasks cannot be shown {path}, as they have a {own} of their own; put it somewhere else"
+            ));
+        }
+        if path == Path::new("/") {
+            return Err(
+                "sandbox.binds: tasks cannot be shown all of the host; name what they need".to_owned()
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Everything in the root but what each task gets of its own.
 pub(crate) fn root(host: &impl Look, extras: &Extras<'_>) -> Vec<Entry> {
     let mut entries = Vec::new();
@@ -319,6 +342,22 @@ mod tests {
         assert!(shows(&entries, Path::new("/usr/bin/true")));
         assert!(!shows(&entries, Path::new("/usrlocal/true")));
         assert!(!shows(&entries, Path::new("/root/.pyenv/python")));
+    }
+
+    #[test]
+    fn what_a_task_could_not_see_is_not_accepted() {
+        let check = |path: &str| check_binds(&["/opt".into(), path.into()]);
+        for path in ["/tmp", "/tmp/data", "/var/tmp/x", "/task", "/proc/1", "/windlass/bin"] {
+            let why = check(path).unwrap_err();
+            assert!(why.contains(path) && why.contains("of their own"), "{why}");
+        }
+        assert!(check("/").is_err());
+        for path in ["/srv/data", "/tmpfiles", "/run/postgresql", "/no/such"] {
+            assert_eq!(check(path), Ok(()));
+        }
+        // A link there is no way around it.
+        let folder = tempfile::tempdir_in("/tmp").unwrap();
+        assert!(check(folder.path().to_str().unwrap()).is_err());
     }
 
     #[test]
