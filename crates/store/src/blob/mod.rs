@@ -4,6 +4,7 @@
 //! of tasks is dropping a folder of blobs. They are in a folder of this machine or in a [`Bucket`], by the same code.
 
 mod bucket;
+mod copy;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use windlass_model::code::BlobRef;
 
 pub use self::bucket::Bucket;
+pub use self::copy::Copied;
 use crate::error::StoreError;
 use crate::types::Partition;
 
@@ -90,16 +92,29 @@ impl Blobs {
         content: &mut (impl AsyncRead + Unpin + Send),
     ) -> Result<(), StoreError> {
         let key = key(area, &blob.sha256);
-        if self.store.head(&key).await.is_ok_and(|meta| meta.size == blob.size_bytes) {
-            return Ok(());
+        match self.has(&key, blob.size_bytes).await {
+            true => Ok(()),
+            false => self.keep(&key, blob.size_bytes, content).await,
         }
-        if blob.size_bytes <= PART_BYTES as u64 {
-            let mut whole = Vec::with_capacity(blob.size_bytes as usize);
+    }
+
+    async fn has(&self, key: &Key, size_bytes: u64) -> bool {
+        self.store.head(key).await.is_ok_and(|meta| meta.size == size_bytes)
+    }
+
+    async fn keep(
+        &self,
+        key: &Key,
+        size_bytes: u64,
+        content: &mut (impl AsyncRead + Unpin + Send),
+    ) -> Result<(), StoreError> {
+        if size_bytes <= PART_BYTES as u64 {
+            let mut whole = Vec::with_capacity(size_bytes as usize);
             content.read_to_end(&mut whole).await.map_err(|e| unread(&e))?;
-            self.store.put(&key, whole.into()).await.map_err(|e| failed(&e))?;
+            self.store.put(key, whole.into()).await.map_err(|e| failed(&e))?;
             return Ok(());
         }
-        let mut upload = self.store.put_multipart(&key).await.map_err(|e| failed(&e))?;
+        let mut upload = self.store.put_multipart(key).await.map_err(|e| failed(&e))?;
         match send_parts(upload.as_mut(), content).await {
             Ok(()) => Ok(()),
             Err(error) => {

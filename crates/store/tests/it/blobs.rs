@@ -99,6 +99,27 @@ async fn a_blob_is_found_by_its_hash_until_its_day_is_dropped(blobs: Blobs) {
     }
 }
 
+async fn everything_can_be_copied_elsewhere(blobs: Blobs) {
+    let folder = tempfile::tempdir().unwrap();
+    let here = Blobs::local(folder.path()).unwrap();
+    let large = Bytes::from(vec![7; PART_BYTES + 1]);
+    let package = here.put(Area::Packages, large.clone()).await.unwrap();
+    let log = here.put(Area::Tasks(Partition(3)), Bytes::from_static(b"log")).await.unwrap();
+    std::fs::write(folder.path().join("notes"), "not ours").unwrap();
+
+    for _ in ["copied", "there already"] {
+        let copied = here.copy_to(&blobs, |_| ()).await.unwrap();
+        assert_eq!((copied.blobs, copied.bytes), (2, package.size_bytes + log.size_bytes));
+    }
+    assert!(blobs.get(Area::Packages, &package.sha256).await.unwrap().unwrap() == large);
+    assert_eq!(blobs.get(Area::Tasks(Partition(3)), &log.sha256).await.unwrap().unwrap(), "log");
+
+    std::fs::write(folder.path().join("packages").join("ab".repeat(32)), "something else").unwrap();
+    let refused = here.copy_to(&blobs, |_| ()).await.unwrap_err().to_string();
+    assert!(refused.contains("abab is not what its name says"), "{refused}");
+    assert!(blobs.get(Area::Packages, &"ab".repeat(32)).await.unwrap().is_none());
+}
+
 /// The same tests in a folder and in a bucket.
 macro_rules! in_both {
     ($($test:ident),*) => {
@@ -123,7 +144,8 @@ macro_rules! in_both {
 in_both!(
     large_blobs_go_through_in_pieces,
     content_that_breaks_off_is_not_kept,
-    a_blob_is_found_by_its_hash_until_its_day_is_dropped
+    a_blob_is_found_by_its_hash_until_its_day_is_dropped,
+    everything_can_be_copied_elsewhere
 );
 
 #[tokio::test]
