@@ -75,6 +75,68 @@ public class Works { public static void main(String[] args) throws Exception {
 } }
 "#;
 
+const RUBY: &str = r#"
+require "json"; require "open3"; require "socket"; require "tempfile"; require "timeout"; require "securerandom"
+raise unless Array.new(8) { |n| Thread.new { n * n } }.sum(&:value) == 140
+raise unless `echo x` == "x\n" && Open3.capture2("cat", stdin_data: "y")[0] == "y"
+reader, writer = IO.pipe
+Process.wait(fork { writer.puts "child"; exit!(3) })
+raise unless $?.exitstatus == 3 && reader.gets == "child\n"
+server = TCPServer.new("127.0.0.1", 0)
+Thread.new { server.accept.tap { |one| one.write("served"); one.close } }
+raise unless TCPSocket.new("127.0.0.1", server.addr[1]).read == "served"
+Tempfile.create { |file| file.write("x"); file.fsync; file.flock(File::LOCK_EX) }
+begin; Timeout.timeout(0.01) { sleep }; rescue Timeout::Error; end
+trap("USR1") { $got = true }; Process.kill("USR1", $$); sleep 0.01 until $got
+SecureRandom.hex; Socket.ip_address_list; GC.start; Process.clock_gettime(Process::CLOCK_MONOTONIC)
+raise unless Ractor.new { 6 * 7 }.take == 42 if defined?(Ractor) && Ractor.method_defined?(:take)
+puts "ruby works"
+"#;
+
+const PHP: &str = r#"<?php
+function must($is, $what) { if (!$is) { fwrite(STDERR, "not $what\n"); exit(1); } }
+must(shell_exec("echo x") === "x\n", "shell");
+$child = proc_open(["cat"], [["pipe", "r"], ["pipe", "w"]], $pipes);
+fwrite($pipes[0], "y"); fclose($pipes[0]);
+must(stream_get_contents($pipes[1]) === "y" && proc_close($child) === 0, "child");
+$server = stream_socket_server("tcp://127.0.0.1:0");
+$client = stream_socket_client("tcp://" . stream_socket_get_name($server, false));
+$one = stream_socket_accept($server); fwrite($one, "served"); fclose($one);
+must(stream_get_contents($client) === "served", "socket");
+$name = tempnam(sys_get_temp_dir(), "x"); file_put_contents($name, "x", LOCK_EX); must(unlink($name), "file");
+if (function_exists("pcntl_fork")) {
+    $pid = pcntl_fork(); if ($pid === 0) { exit(3); }
+    pcntl_waitpid($pid, $status); must(pcntl_wexitstatus($status) === 3, "fork");
+}
+random_bytes(8); usleep(1000); gethostbyname("localhost"); hrtime(); sys_getloadavg(); getrusage();
+must(json_decode("[1]") === [1] && preg_match("/x+/", "xx") === 1, "extensions");
+echo "php works\n";
+"#;
+
+const GO: &str = r#"
+package main
+import ("fmt"; "io"; "net"; "os"; "os/exec"; "os/signal"; "runtime"; "sync"; "syscall"; "time")
+func must(err error) { if err != nil { panic(err) } }
+func main() {
+	var all sync.WaitGroup
+	for n := 0; n < 200; n++ { all.Add(1); go func() { defer all.Done(); for end := time.Now().Add(time.Millisecond); time.Now().Before(end); {} }() }
+	all.Wait(); runtime.GC()
+	out, err := exec.Command("echo", "x").Output(); must(err)
+	if string(out) != "x\n" { panic(out) }
+	server, err := net.Listen("tcp", "127.0.0.1:0"); must(err)
+	go func() { one, err := server.Accept(); must(err); one.Write([]byte("served")); one.Close() }()
+	client, err := net.Dial("tcp", server.Addr().String()); must(err)
+	text, err := io.ReadAll(client); must(err)
+	if string(text) != "served" { panic(text) }
+	file, err := os.CreateTemp("", "x"); must(err); must(file.Sync()); must(os.Remove(file.Name()))
+	signals := make(chan os.Signal, 1); signal.Notify(signals, syscall.SIGUSR1)
+	must(syscall.Kill(os.Getpid(), syscall.SIGUSR1)); <-signals
+	_, err = net.Interfaces(); must(err)
+	net.LookupHost("localhost"); os.Hostname()
+	fmt.Println("go works")
+}
+"#;
+
 const SHELL: &str = "cat /etc/passwd | sort | head -1 > out; echo x > /dev/null; mkdir -p a/b; mv out a/b; \
     cp -r a c; chmod 700 c; ln -s a l; find . | tar cf - -T - | gzip | wc -c > n; rm -r a c; sync; sleep 0.01; \
     (sleep 9 & kill $!; wait); echo shell works";
@@ -90,6 +152,14 @@ fn ordinary_programs_work_as_always() {
     write("works.py", PYTHON);
     write("works.js", NODE);
     write("Works.java", JAVA);
+    write("works.rb", RUBY);
+    write("works.php", PHP);
+    write("works.go", GO);
+    // What a package has of Go is a program; its compiler is none of the runner's business.
+    let mut build = Command::new("go");
+    build.args(["build", "-o", "go-works", "works.go"]).current_dir(home);
+    build.envs([("GOCACHE", home.join("cache")), ("HOME", home.into()), ("GO111MODULE", "off".into())]);
+    let has_go = build.status().is_ok_and(|status| status.success());
     let mut seen = Vec::new();
     for program in [
         &["sh", "-c", SHELL][..],
@@ -97,13 +167,21 @@ fn ordinary_programs_work_as_always() {
         &["python3", "works.py"],
         &["node", "works.js"],
         &["java", "-Xmx64m", "Works.java"],
+        &["ruby", "works.rb"],
+        &["php", "works.php"],
+        &["./go-works"],
     ] {
-        if Command::new("which").arg(program[0]).output().unwrap().status.success() {
+        let is_there = match program[0] {
+            "./go-works" => has_go,
+            name => Command::new("which").arg(name).output().unwrap().status.success(),
+        };
+        if is_there {
             let (text, is_good) = confined(home, program);
             assert!(is_good && text.contains("works"), "{}: {text}", program[0]);
             seen.push(program[0]);
         }
     }
+    println!("worked: {seen:?}");
     assert!(seen.contains(&"sh") && seen.contains(&"python3") && seen.contains(&"node"), "only {seen:?}");
 }
 
