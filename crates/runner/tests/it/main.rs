@@ -6,6 +6,7 @@ mod attacks;
 mod confined;
 mod contract;
 mod endings;
+mod held;
 mod local;
 mod network;
 mod output;

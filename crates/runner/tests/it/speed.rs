@@ -87,7 +87,7 @@ fn per_second(took: Duration) -> f64 {
 }
 
 /// Processor time of this process and of all that it waited for.
-fn cpu() -> Duration {
+pub(crate) fn cpu() -> Duration {
     use nix::sys::resource::{UsageWho, getrusage};
     let of = |who| {
         let usage = getrusage(who).unwrap();
