@@ -10,6 +10,7 @@ use crate::retry::RetryPolicy;
 use crate::secret::{Given, Sealed};
 use crate::task::Priority;
 use crate::time::Timestamp;
+use crate::warm::{KeepWishes, Mode};
 use crate::wire::codes::UploadOrder;
 
 /// A blob by the SHA-256 of its content, 64 lower-case hexadecimal digits.
@@ -35,6 +36,32 @@ pub struct Launch {
     pub image: String,
     /// Deprecated language stack; kept and shown, never used.
     pub stack: String,
+    /// Whether its process runs one task or many.
+    pub mode: Mode,
+    /// What a warm worker calls for each task, such as `app.handler`.
+    pub handler: String,
+}
+
+/// What runs a worker's tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A process for each.
+    Process,
+    /// A container for each.
+    Image,
+    /// A process that takes one after another.
+    Warm,
+}
+
+impl Launch {
+    /// What runs its tasks.
+    pub fn kind(&self) -> Kind {
+        match self.mode {
+            Mode::Warm => Kind::Warm,
+            Mode::Process if self.image.is_empty() => Kind::Process,
+            Mode::Process => Kind::Image,
+        }
+    }
 }
 
 /// One immutable revision of a code package.
@@ -63,6 +90,9 @@ pub struct Revision {
     /// What it asks for of what its attempts may take.
     #[serde(default)]
     pub wishes: Wishes,
+    /// For how long its warm workers are to be kept.
+    #[serde(default)]
+    pub keep: KeepWishes,
     /// When it was uploaded.
     pub created_at: Timestamp,
 }
@@ -150,6 +180,7 @@ pub fn revise(previous: Option<&Code>, upload: Upload) -> Result<Code, NothingTo
             .or_else(|| old.map(|o| o.default_priority))
             .unwrap_or_default(),
         wishes: old.map(|o| o.wishes).unwrap_or_default().changed(&order.limits),
+        keep: old.map(|o| o.keep).unwrap_or_default().changed(&order.keep),
         created_at: at,
     };
     Ok(Code {

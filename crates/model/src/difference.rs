@@ -6,6 +6,7 @@ use crate::code::{Launch, Revision};
 use crate::limits::Wishes;
 use crate::secret::MASK;
 use crate::size;
+use crate::warm::KeepWishes;
 
 /// One thing that differs, in words. `None`: it is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +64,8 @@ fn number(n: Option<impl ToString>) -> Option<Fact> {
 }
 
 fn facts(revision: &Revision) -> Vec<(&'static str, Option<Fact>)> {
-    let Launch { runtime, file_name, command, image, stack } = &revision.launch;
+    let Launch { runtime, file_name, command, image, stack, mode, handler } = &revision.launch;
+    let KeepWishes { min_warm, max_tasks, max_age_s, idle_timeout_s } = revision.keep;
     let Wishes { memory_bytes, cpu_millis, processes, disk_bytes, open_files, output_bytes, network } =
         revision.wishes;
     let zip = revision.package.as_ref().map(|zip| {
@@ -82,6 +84,12 @@ fn facts(revision: &Revision) -> Vec<(&'static str, Option<Fact>)> {
         ("file", plain(file_name)),
         ("image", plain(image)),
         ("stack", plain(stack)),
+        ("mode", plain(mode.as_str())),
+        ("handler", plain(handler)),
+        ("min warm", number(min_warm)),
+        ("max tasks", number(max_tasks)),
+        ("max age", number(max_age_s.map(|s| format!("{s} s")))),
+        ("idle timeout", number(idle_timeout_s.map(|s| format!("{s} s")))),
         ("config", config),
         ("retries", plain(&revision.retry.retries.to_string())),
         ("retries delay", plain(&format!("{seconds} s"))),
@@ -122,6 +130,7 @@ mod tests {
             retry: RetryPolicy::default(),
             default_priority: Priority::default(),
             wishes: Wishes::default(),
+            keep: KeepWishes::default(),
             created_at: Timestamp::from_secs(1),
         }
     }

@@ -24,6 +24,13 @@ pub enum Exit {
         /// The most it used.
         peak_bytes: u64,
     },
+    /// It failed without an end of its process to show for it: as its handler said, or as its warm worker showed.
+    Error {
+        /// What kind of failure, such as the class of the exception.
+        class: String,
+        /// Why, in words.
+        msg: String,
+    },
     /// It could not be started, for a reason that lies in its package.
     NotStarted(String),
     /// Its runner could not do its part, for a reason that lies with the runner or the server: not the task's failure.

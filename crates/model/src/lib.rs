@@ -10,6 +10,7 @@
 //! | [`lifecycle`], [`exit`], [`retry`], [`lease`] | the life of a task: what may happen to it and what follows |
 //! | [`schedule`] | when a schedule fires |
 //! | [`limits`], [`isolation`], [`size`] | what an attempt may take, how far it is separated; sizes in words |
+//! | [`warm`] | workers that take one task after another |
 //! | [`runner`] | what runners and servers say to each other |
 //! | [`usage`] | compute time, summed |
 //! | [`trace`] | the trace that a task belongs to |
@@ -36,4 +37,5 @@ pub mod task;
 pub mod time;
 pub mod trace;
 pub mod usage;
+pub mod warm;
 pub mod wire;

@@ -251,6 +251,7 @@ fn ended(exit: &Exit, stderr_tail: &str) -> (Event, Option<String>, Option<Strin
             Some(or_tail(format!("ended by signal {signal}"))),
             Some(format!("Signal {signal}")),
         ),
+        Exit::Error { class, msg } => (Event::Fail, Some(msg.clone()), Some(class.clone())),
         Exit::TimedOut => (Event::TimeOut, Some(TIMEOUT_MSG.to_owned()), None),
         Exit::Cancelled => (Event::Die, None, None),
         Exit::OutOfMemory { limit_bytes, peak_bytes } => {

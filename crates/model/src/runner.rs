@@ -20,6 +20,7 @@ use crate::limits::{Limits, Network};
 use crate::log::LogChunk;
 use crate::time::Timestamp;
 use crate::trace::TraceParent;
+use crate::warm::Keep;
 
 /// A runner introduces itself. One session; a runner that starts again registers again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +117,9 @@ pub struct RevisionSpec {
     /// Whom the worker may talk to.
     #[serde(default)]
     pub network: Network,
+    /// For how long its warm workers are kept.
+    #[serde(default)]
+    pub keep: Keep,
 }
 
 /// One attempt of one task, to be run now.

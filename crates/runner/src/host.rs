@@ -25,7 +25,8 @@ use crate::sandbox::root::{Names, TASK};
 use crate::sandbox::{self, Policy, SandboxConfig};
 use crate::selftest;
 use crate::spares::Spares;
-use crate::spawner::{Child, Order, SpawnError, Spawner, handle};
+use crate::spawner::{Child, Order, Reserved, SpawnError, Spawner, handle};
+use crate::warm::Door;
 use crate::workdir;
 
 /// Variables of the host that tasks get: language, time zone, certificates. Nothing else of it is passed on.
@@ -323,8 +324,37 @@ impl Host {
         Place { task_dir, path: self.programs.path(), host_env: &self.variables, api }
     }
 
+    /// Whether tasks have networks of their slot's own.
+    pub(crate) fn has_networks(&self) -> bool {
+        self.api_inside.is_some()
+    }
+
     /// Starts what the plan says, where it is to work.
     pub(crate) async fn start(&self, plan: &Plan, ground: &Ground) -> Result<Child, NotStarted> {
+        self.spawn(plan, ground, None).await
+    }
+
+    /// Waits for a slot that nothing runs in, and keeps it for one worker. May be dropped.
+    pub(crate) async fn reserve(&self) -> Result<Reserved, NotStarted> {
+        self.spawner.reserve().await.map_err(NotStarted::Spawn)
+    }
+
+    /// Starts what the plan says in a slot that it has to itself; it finds its runner at this door.
+    pub(crate) async fn start_kept(
+        &self,
+        plan: &Plan,
+        ground: &Ground,
+        (reserved, door): (Reserved, &Door),
+    ) -> Result<Child, NotStarted> {
+        self.spawn(plan, ground, Some((reserved, door))).await
+    }
+
+    async fn spawn(
+        &self,
+        plan: &Plan,
+        ground: &Ground,
+        keep: Option<(Reserved, &Door)>,
+    ) -> Result<Child, NotStarted> {
         let mut env: Vec<String> = plan.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let cwd = ground.task_dir();
         let binary =
@@ -347,7 +377,11 @@ impl Host {
         let mark = if self.in_sandbox { String::new() } else { format!("TASK_DIR={cwd}/") };
         let contents = ground.contents();
         let order = Order { program: &program, argv, env: &env, cwd: &cwd, mark: &mark, contents };
-        self.spawner.spawn(&order).await.map_err(NotStarted::Spawn)
+        let started = match keep {
+            None => self.spawner.spawn(&order).await,
+            Some((reserved, door)) => self.spawner.spawn_kept(reserved, &order, door).await,
+        };
+        started.map_err(NotStarted::Spawn)
     }
 
     /// Looks after what an attempt leaves behind.

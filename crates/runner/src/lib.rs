@@ -13,6 +13,7 @@
 //! | `ground` | where an attempt works: in its sandbox, or in a directory of the host's |
 //! | `workdir`, `spares` | the directory of an attempt; empty ones that wait for the next |
 //! | [`spawner`], `supervise`, `outlet` | starting processes; following one to its end; reading its output |
+//! | `warm` | workers that take one task after another |
 //! | `deaths` | spawners that died under a task |
 //! | [`sandbox`] | what keeps a task in its slot |
 //! | [`capture`], `logs` | output as bounded, numbered chunks; its way to the server |
@@ -45,6 +46,7 @@ mod spares;
 pub mod spawner;
 mod supervise;
 pub mod unpack;
+mod warm;
 mod workdir;
 
 pub use config::{Limits, PackageLimits, RunnerConfig, SpawnerCommand};
@@ -52,3 +54,4 @@ pub use doctor::{Check, State, doctor};
 pub use local::{LocalApi, LocalEnd, LocalRun, run_local};
 pub use runner::{Runner, StartError};
 pub use sandbox::{Policy, SandboxConfig};
+pub use warm::PYTHON_CLIENT;

@@ -9,13 +9,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use windlass_model::bytes::Bytes;
-use windlass_model::code::Launch;
+use windlass_model::code::{Kind, Launch};
 use windlass_model::exit::{Exit, Usage};
 use windlass_model::id::{CodeId, ProjectId, RevisionId, Seq, TaskId};
 use windlass_model::lease::Fence;
 use windlass_model::limits::{self, Network};
 use windlass_model::log::Stream;
 use windlass_model::runner::{Assignment, RevisionSpec};
+use windlass_model::warm::Keep;
 
 use crate::config::{Limits, PackageLimits, SpawnerCommand};
 use crate::host::{Host, NotStarted, Parts};
@@ -26,6 +27,7 @@ use crate::sandbox::SandboxConfig;
 use crate::supervise::{Command, Ended, Output, supervise};
 use crate::unpack::UnpackError;
 use crate::unpack::apart::Unpacker;
+use crate::warm;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -119,6 +121,7 @@ pub async fn run_local(
     };
     let mut host = Host::from_parts(parts)?;
     host.prepare().await?;
+    let host = Arc::new(host);
     let not_started = |why: String| LocalEnd {
         exit: Exit::NotStarted(why),
         usage: Usage::default(),
@@ -133,6 +136,15 @@ pub async fn run_local(
         Err(UnpackError::Io(error)) => return Err(error),
     };
     let (task, revision) = as_task(run, api.token, api.project);
+    let (commands, mut told) = watch::channel(Command::Run);
+    let mut pass = Pass(output);
+    if revision.launch.kind() == Kind::Warm {
+        let once = warm::once(&host, &task, &revision, package, &mut told, &mut pass);
+        return match until_cancelled(once, &commands, &mut cancel).await {
+            Ok((exit, usage, result)) => Ok(LocalEnd { exit, usage, result, notes: Vec::new() }),
+            Err(stop) => stopped(stop).map(not_started),
+        };
+    }
     let path = host.attempt_dir("local");
     let place = path.to_string_lossy();
     let mut plan = match plan(&task, &revision, &*package, &host.place(&place, revision.network), now()) {
@@ -146,25 +158,8 @@ pub async fn run_local(
         Err(NotStarted::NoProgram(why)) => return Ok(not_started(why)),
         Err(NotStarted::Spawn(error)) => return Err(io::Error::other(error)),
     };
-
-    let (commands, mut told) = watch::channel(Command::Run);
-    let mut pass = Pass(output);
-    let ended = {
-        let process = supervise(&mut child, plan.timeout, limits.grace, &mut told, &mut pass);
-        tokio::pin!(process);
-        let mut may_cancel = true;
-        loop {
-            tokio::select! {
-                ended = &mut process => break ended,
-                changed = cancel.wait_for(|cancel| *cancel), if may_cancel => {
-                    may_cancel = false;
-                    if changed.is_ok() {
-                        commands.send_replace(Command::Cancel);
-                    }
-                }
-            }
-        }
-    };
+    let process = supervise(&mut child, plan.timeout, limits.grace, &mut told, &mut pass);
+    let ended = until_cancelled(process, &commands, &mut cancel).await;
     let mut notes = Vec::new();
     let result = ground.result(&mut child, limits.result_bytes).unwrap_or_else(|why| {
         notes.push(why);
@@ -173,13 +168,39 @@ pub async fn run_local(
     host.clear(ground, None);
     match ended {
         Ended::Exited(exit, usage) => Ok(LocalEnd { exit, usage, result, notes }),
-        Ended::Failed(step, errno) => match failed_start(step, errno, &plan) {
-            Stop::NotStarted(why) => Ok(not_started(why)),
-            Stop::Ours(why) => Err(io::Error::other(why)),
-            Stop::Told(_) => Err(io::ErrorKind::Interrupted.into()),
-        },
+        Ended::Failed(step, errno) => stopped(failed_start(step, errno, &plan)).map(not_started),
         Ended::SpawnerLost => Err(io::Error::other("the spawner died")),
         Ended::Stopped(_) => Err(io::ErrorKind::Interrupted.into()),
+    }
+}
+
+/// Drives what runs to its end, and passes a cancel on to it.
+async fn until_cancelled<T>(
+    runs: impl Future<Output = T>,
+    commands: &watch::Sender<Command>,
+    cancel: &mut watch::Receiver<bool>,
+) -> T {
+    tokio::pin!(runs);
+    let mut may_cancel = true;
+    loop {
+        tokio::select! {
+            ended = &mut runs => return ended,
+            changed = cancel.wait_for(|cancel| *cancel), if may_cancel => {
+                may_cancel = false;
+                if changed.is_ok() {
+                    commands.send_replace(Command::Cancel);
+                }
+            }
+        }
+    }
+}
+
+/// Why it was not started, if its package is to blame.
+fn stopped(stop: Stop) -> io::Result<String> {
+    match stop {
+        Stop::NotStarted(why) => Ok(why),
+        Stop::Ours(why) => Err(io::Error::other(why)),
+        Stop::Told(_) => Err(io::ErrorKind::Interrupted.into()),
     }
 }
 
@@ -209,6 +230,7 @@ fn as_task(run: LocalRun, token: String, project: Option<ProjectId>) -> (Assignm
         env_vars: run.env_vars,
         limits: run.limits,
         network: run.network,
+        keep: Keep::DEFAULT,
     };
     let task = Assignment {
         task: TaskId::new(seq, 0),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use windlass_model::code::Launch;
+use windlass_model::id::ProjectId;
 use windlass_model::runner::{Assignment, RevisionSpec};
 use windlass_model::time::Timestamp;
 
@@ -121,19 +122,26 @@ pub fn plan(
         executable,
         timeout: Duration::from_secs(task.timeout_s.into()),
     };
+    check(&plan)?;
+    Ok(plan)
+}
+
+/// Whether the plan can be told to the kernel.
+pub(crate) fn check(plan: &Plan) -> Result<(), String> {
     if let Some(argument) = plan.argv.iter().find(|argument| argument.contains('\0')) {
         return Err(format!("an argument holds a zero byte: {argument:?}"));
     }
     if let Some((name, _)) = plan.env.iter().find(|(_, value)| value.contains('\0')) {
         return Err(format!("the environment variable {name} holds a zero byte"));
     }
-    Ok(plan)
+    Ok(())
 }
 
 /// The program, its first arguments, and the file that must be executable.
-type Start = (Program, Vec<String>, Option<String>);
+pub(crate) type Start = (Program, Vec<String>, Option<String>);
 
-fn start(launch: &Launch, files: &impl Files) -> Result<Start, String> {
+/// What a process for a task begins with.
+pub(crate) fn start(launch: &Launch, files: &impl Files) -> Result<Start, String> {
     if !launch.command.trim().is_empty() {
         let script = script(launch.command.trim());
         return Ok((Program::Host("sh".to_owned()), texts(&["sh", "-c", &script]), None));
@@ -224,8 +232,7 @@ fn arguments(task: &Assignment, revision: &RevisionSpec, place: &Place<'_>) -> V
     arguments
 }
 
-/// The whole environment: what the package sets wins over what is there for convenience, and the contract wins over
-/// both.
+/// The whole environment of a process for one task.
 fn environment(
     task: &Assignment,
     revision: &RevisionSpec,
@@ -233,13 +240,40 @@ fn environment(
     now: Timestamp,
 ) -> Result<BTreeMap<String, String>, String> {
     let dir = place.task_dir;
+    let mut env = surroundings(task.project, Some(&task.token), revision, place)?;
+    let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
+    set("TASK_ID", task.task.to_string());
+    set("PAYLOAD_FILE", format!("{dir}/{PAYLOAD_FILE}"));
+    set("RESULT_FILE", format!("{dir}/{RESULT_FILE}"));
+    set("ATTEMPT", task.attempt.to_string());
+    set("DEADLINE", (now + Duration::from_secs(task.timeout_s.into())).to_string());
+    if let Some(schedule) = task.schedule {
+        set("SCHEDULE_ID", schedule.to_string());
+    }
+    if let Some(trace) = task.trace {
+        set("TRACEPARENT", trace.to_string());
+    }
+    Ok(env)
+}
+
+/// The environment as far as it is the same for all tasks of a revision: what the package sets wins over what is there
+/// for convenience, and the contract wins over both.
+pub(crate) fn surroundings(
+    project: ProjectId,
+    token: Option<&str>,
+    revision: &RevisionSpec,
+    place: &Place<'_>,
+) -> Result<BTreeMap<String, String>, String> {
+    let dir = place.task_dir;
     let mut env: BTreeMap<String, String> = place.host_env.iter().cloned().collect();
     let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
     set("PATH", format!(".:./bin:{}", place.path));
     set("HOME", dir.to_owned());
     for prefix in ["IRON", "WINDLASS"] {
-        set(&format!("{prefix}_TOKEN"), task.token.clone());
-        set(&format!("{prefix}_PROJECT_ID"), task.project.to_string());
+        if let Some(token) = token {
+            set(&format!("{prefix}_TOKEN"), token.to_owned());
+        }
+        set(&format!("{prefix}_PROJECT_ID"), project.to_string());
         set(&format!("{prefix}_HOST"), place.api.host.clone());
         set(&format!("{prefix}_PORT"), place.api.port.to_string());
         set(&format!("{prefix}_SCHEME"), place.api.scheme.clone());
@@ -255,22 +289,11 @@ fn environment(
         }
         set(name, value.clone());
     }
-    set("TASK_ID", task.task.to_string());
     set("TASK_DIR", format!("{dir}/"));
-    set("PAYLOAD_FILE", format!("{dir}/{PAYLOAD_FILE}"));
-    set("RESULT_FILE", format!("{dir}/{RESULT_FILE}"));
-    set("ATTEMPT", task.attempt.to_string());
     set("CODE_NAME", revision.code_name.clone());
     set("CODE_REV", revision.rev.to_string());
-    set("DEADLINE", (now + Duration::from_secs(task.timeout_s.into())).to_string());
     if revision.config.is_some() {
         set("CONFIG_FILE", format!("{dir}/{CONFIG_FILE}"));
-    }
-    if let Some(schedule) = task.schedule {
-        set("SCHEDULE_ID", schedule.to_string());
-    }
-    if let Some(trace) = task.trace {
-        set("TRACEPARENT", trace.to_string());
     }
     Ok(env)
 }

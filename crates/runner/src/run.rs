@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 use windlass_client::Client;
 use windlass_model::bytes::Bytes;
-use windlass_model::code::BlobRef;
+use windlass_model::code::{BlobRef, Kind};
 use windlass_model::exit::{Exit, Usage};
 use windlass_model::runner::{Assignment, Held, Report, RevisionSpec};
 use windlass_model::time::Timestamp;
@@ -22,6 +22,7 @@ use crate::rest::Rest;
 use crate::slots::{SLOT_LIMIT, Slot};
 use crate::spawner::Step;
 use crate::supervise::{Command, Ended, supervise};
+use crate::warm;
 
 /// Times a download is tried, and the time between two.
 const DOWNLOADS: (u32, Duration) = (3, Duration::from_millis(300));
@@ -55,6 +56,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Bench {
     pub(crate) host: Arc<Host>,
     pub(crate) packages: Arc<Packages>,
+    pub(crate) workers: Arc<warm::Pool>,
     pub(crate) client: Client,
     pub(crate) logs: Logs,
     pub(crate) deaths: Deaths,
@@ -91,12 +93,12 @@ pub(crate) async fn run(
 }
 
 /// How much output of an attempt is kept: three quarters from its start, the rest from its end.
-fn output_bytes(revision: &RevisionSpec) -> usize {
+pub(crate) fn output_bytes(revision: &RevisionSpec) -> usize {
     usize::try_from(revision.limits.output_bytes).unwrap_or(usize::MAX)
 }
 
 /// Resolves once the attempt must not simply run.
-async fn told(commands: &mut watch::Receiver<Command>) -> Command {
+pub(crate) async fn told(commands: &mut watch::Receiver<Command>) -> Command {
     let command = commands.wait_for(|command| *command != Command::Run).await.map(|command| *command);
     match command {
         Ok(command) => command,
@@ -121,10 +123,24 @@ async fn attempt(
     slot: &mut Slot,
     commands: &mut watch::Receiver<Command>,
 ) -> Result<Report, Stop> {
-    let host = &bench.host;
-    host.admits(job.revision.network).map_err(Stop::NotStarted)?;
     let package = package(bench, job, commands).await?;
+    bench.host.admits(job.revision.network).map_err(Stop::NotStarted)?;
+    // The one place where it is decided what runs a task.
+    match job.revision.launch.kind() {
+        Kind::Warm => warm::attempt(bench, job, slot, commands, package).await,
+        Kind::Process | Kind::Image => process(bench, job, slot, commands, package).await,
+    }
+}
 
+/// Runs an attempt as a process of its own.
+async fn process(
+    bench: &Bench,
+    job: &Job,
+    slot: &mut Slot,
+    commands: &mut watch::Receiver<Command>,
+    package: Arc<Package>,
+) -> Result<Report, Stop> {
+    let host = &bench.host;
     let path = host.attempt_dir(&job.task.fence.0.to_string());
     let place = path.to_string_lossy();
     let mut plan =
@@ -141,6 +157,7 @@ async fn attempt(
             taken.map_err(|_| Stop::Told(Command::GiveBack))?;
         }
     }
+    let room = warm::room(&bench.workers).await?;
     let mut child = host.start(&plan, &ground).await.map_err(|failure| match failure {
         NotStarted::NoProgram(why) => Stop::NotStarted(why),
         NotStarted::Spawn(error) => Stop::Ours(error.to_string()),
@@ -150,6 +167,7 @@ async fn attempt(
     let mut log = LiveLog::new(job.held(), bench.logs.clone(), output_bytes(&job.revision));
     let ended = supervise(&mut child, plan.timeout, host.limits.grace, commands, &mut log).await;
     slot.free();
+    drop(room);
 
     let mut notes = Vec::new();
     let ended = match ended {

@@ -21,6 +21,7 @@ use crate::run::Bench;
 use crate::session::{Session, Stopping};
 use crate::slots::Slots;
 use crate::unpack::apart::Unpacker;
+use crate::warm;
 
 /// Time before registering is tried again, doubled each time.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -82,7 +83,9 @@ impl Runner {
             let _ = ready.send(prepared);
             if is_good {
                 let host = Arc::new(host);
-                let service = Service { config, client, host, packages, instance, slots: of_service };
+                let workers = warm::Pool::new(config.slots);
+                let service =
+                    Service { config, client, host, packages, workers, instance, slots: of_service };
                 runtime.block_on(service.run(stopping));
             }
             // What the transport left running, such as idle connections, is not waited for.
@@ -141,6 +144,7 @@ struct Service {
     client: Client,
     host: Arc<Host>,
     packages: Arc<Packages>,
+    workers: Arc<warm::Pool>,
     instance: Instance,
     slots: Arc<Slots>,
 }
@@ -154,6 +158,7 @@ impl Service {
             let bench = Bench {
                 host: self.host.clone(),
                 packages: self.packages.clone(),
+                workers: self.workers.clone(),
                 client: self.client.clone(),
                 logs: Logs::start(session.clone(), lost),
                 deaths: Deaths::default(),

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use windlass_client::{Client, Paging};
+use windlass_model::warm::Mode;
 use windlass_model::wire::codes::Code;
+use windlass_model::wire::warm::KeepView;
 
 use super::limits;
 use crate::connection::Connection;
@@ -188,8 +190,20 @@ async fn list(connection: &Connection) -> Result<u8, Failure> {
 }
 
 fn launch(code: &Code) -> String {
-    let how = [&code.image, &code.command, &code.runtime, &code.file_name];
-    how.into_iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join(" ")
+    let mode = if code.mode == Mode::Warm.as_str() { "warm:" } else { "" };
+    let how = [mode, &code.image, &code.command, &code.runtime, &code.file_name, &code.handler];
+    how.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// For how long its warm workers are kept; nothing if it has none.
+fn kept(code: &Code) -> String {
+    let seconds = |s: u32| when::rough(std::time::Duration::from_secs(s.into()));
+    let KeepView { min_warm, max_tasks, max_age, idle_timeout } = code.keep;
+    if code.mode != Mode::Warm.as_str() {
+        return String::new();
+    }
+    let (age, idle) = (seconds(max_age), seconds(idle_timeout));
+    format!("for {max_tasks} tasks or {age}; {idle} without a task, but for {min_warm}")
 }
 
 async fn show(args: Named) -> Result<u8, Failure> {
@@ -226,6 +240,7 @@ async fn show(args: Named) -> Result<u8, Failure> {
         ),
         ("limits", limits::describe(&code.limits)),
         ("network", code.limits.network.clone()),
+        ("kept", kept(&code)),
         ("priority", code.default_priority.to_string()),
         ("variables", env.join(", ")),
         ("now", format!("{} queued, {} running", stats.queued, stats.running + stats.preparing)),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tokio::sync::watch;
-use windlass_model::code::Launch;
+use windlass_model::code::{Kind, Launch};
 use windlass_model::exit::Exit;
 use windlass_model::log::Stream;
 use windlass_runner::{LocalRun, SpawnerCommand, run_local};
@@ -21,8 +21,8 @@ use crate::output::{Output, note, when};
 use crate::settings::{SettingFlags, Settings, units};
 
 /// Runs a worker here, once, as a runner would: the same sandbox, variables, files and capture, without a server. Its
-/// output goes to where it would go without us; the exit code is its own (128 and the signal's number for a signal, 124 if it ran
-/// too long). The worker reaches the API that the other commands would call, with their token.
+/// output goes to where it would go without us, and what a handler returns follows it; the exit code is its own (128 and the
+/// signal's number for a signal, 124 if it ran too long). The worker reaches the API that the other commands would call, with their token.
 #[derive(Args, Debug)]
 pub(crate) struct Run {
     /// A folder, a zip, or a program of one file
@@ -90,6 +90,7 @@ impl Run {
             sandbox: settings.runner.sandbox,
             spawner: SpawnerCommand::own().doing("find the windlass program")?,
         };
+        let is_warm = run.launch.kind() == Kind::Warm;
         let end = block_on_end(run, output.json).doing(&doing)?;
         for line in &end.notes {
             note(line);
@@ -100,6 +101,10 @@ impl Run {
             let json = serde_json::json!({ "exit": end.exit, "exit_code": code, "usage": end.usage, "result": result });
             output.json(&json)?;
         } else {
+            if is_warm && let Some(result) = &end.result {
+                // What a handler returns is all that there is to see of most.
+                output.bytes(&[result.as_slice(), b"\n"].concat())?;
+            }
             let ms = std::time::Duration::from_millis(end.usage.wall_ms);
             let size = end
                 .result
@@ -152,6 +157,7 @@ fn describe(exit: &Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit code {code}"),
         Exit::Signal(signal) => format!("ended by signal {signal}"),
+        Exit::Error { msg, .. } => format!("failed: {msg}"),
         Exit::TimedOut => "ran too long".to_owned(),
         Exit::Cancelled => "cancelled".to_owned(),
         Exit::OutOfMemory { limit_bytes, .. } => {
@@ -166,6 +172,7 @@ fn exit_code(exit: &Exit) -> u8 {
     match exit {
         Exit::Code(code) => u8::try_from(*code).unwrap_or(1),
         Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(1),
+        Exit::Error { .. } => 1,
         Exit::TimedOut => 124,
         Exit::Cancelled => 130,
         Exit::OutOfMemory { .. } => 137,

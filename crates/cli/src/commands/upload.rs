@@ -7,6 +7,7 @@ use bytes::Bytes;
 use clap::Args;
 use windlass_client::{OnProgress, Package};
 use windlass_model::code::Launch;
+use windlass_model::warm::Mode;
 use windlass_model::wire::codes::UploadRequest;
 use windlass_model::wire::lenient::{Number, Text};
 
@@ -60,10 +61,48 @@ pub(crate) struct Upload {
     config_file: Option<PathBuf>,
 
     #[command(flatten)]
+    keep: KeepFlags,
+
+    #[command(flatten)]
     limits: LimitFlags,
 
     #[command(flatten)]
     connection: Connection,
+}
+
+/// For how long its warm workers are kept.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "For how long a warm worker is kept (0: the default)")]
+struct KeepFlags {
+    /// Workers that each runner keeps even if they have nothing to do
+    #[arg(long, value_name = "N")]
+    min_warm: Option<u32>,
+
+    /// Tasks after which it is replaced
+    #[arg(long, value_name = "N")]
+    max_tasks: Option<u32>,
+
+    /// Time after which it is replaced, such as 1h
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    max_age: Option<std::time::Duration>,
+
+    /// Time after which it is ended that it has had nothing to do
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    idle_timeout: Option<std::time::Duration>,
+}
+
+impl KeepFlags {
+    /// The request with what the flags say.
+    fn add_to(&self, request: UploadRequest) -> UploadRequest {
+        let seconds = |time: Option<std::time::Duration>| number(time.map(|time| time.as_secs_f64().ceil()));
+        UploadRequest {
+            min_warm: number(self.min_warm),
+            max_tasks: number(self.max_tasks),
+            max_age: seconds(self.max_age),
+            idle_timeout: seconds(self.idle_timeout),
+            ..request
+        }
+    }
 }
 
 /// How a worker is started.
@@ -73,20 +112,45 @@ pub(super) struct Start {
     #[arg(long, value_name = "LINE")]
     command: Option<String>,
 
-    /// Start --file by this interpreter: sh, python, node, ruby, php, perl, java, mono, go or binary
+    /// Start --file by this interpreter: sh, python, node, ruby, php, perl, java, mono, go or binary; or call --handler
+    /// by it: python3, node, or provided, where the package brings a program `bootstrap`
     #[arg(long)]
     runtime: Option<String>,
 
     /// The file of the package that --runtime starts
     #[arg(long)]
     file: Option<String>,
+
+    /// Keep its process for many tasks, which it takes as an AWS Lambda function does: so the zip of one can be used as
+    /// it is
+    #[arg(long, visible_alias = "lambda")]
+    warm: bool,
+
+    /// What is called for each task, such as app.handler; implies --warm
+    #[arg(long, value_name = "FILE.FUNCTION")]
+    handler: Option<String>,
 }
 
 impl Start {
+    fn is_warm(&self) -> bool {
+        self.warm || self.handler.is_some()
+    }
+
     /// The same as a package keeps it; a program of one file, `single`, says how it is started as far as nobody else
     /// does. Nothing if nothing says.
     pub(super) fn launch(&self, single: Option<&str>) -> Result<Launch, Failure> {
         let (mut runtime, mut file) = (self.runtime.clone(), self.file.clone());
+        if self.is_warm() {
+            let runtime = runtime.or_else(|| single.map(|single| runtime_of(single).to_owned()));
+            return Ok(Launch {
+                mode: Mode::Warm,
+                handler: self.handler.clone().unwrap_or_default(),
+                runtime: runtime.unwrap_or_default(),
+                file_name: file.unwrap_or_default(),
+                command: self.command.clone().unwrap_or_default(),
+                ..Launch::default()
+            });
+        }
         if let (None, Some(single)) = (&self.command, single) {
             runtime = runtime.or_else(|| Some(runtime_of(single).to_owned()));
             file = file.or_else(|| Some(single.to_owned()));
@@ -169,6 +233,8 @@ impl Upload {
             command: given(launch.command),
             image: given(launch.image),
             stack: Text::Unset,
+            mode: if launch.mode == Mode::Warm { Mode::Warm.as_str().into() } else { Text::Unset },
+            handler: given(launch.handler),
             config: config.transpose()?,
             max_concurrency: number(self.max_concurrency),
             retries: number(self.retries),
@@ -177,7 +243,7 @@ impl Upload {
             env_vars: if self.env.is_empty() { None } else { Some(variables(&self.env)?) },
             ..UploadRequest::default()
         };
-        Ok((self.limits.add_to(request), found.zip))
+        Ok((self.limits.add_to(self.keep.add_to(request)), found.zip))
     }
 }
 

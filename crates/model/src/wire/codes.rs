@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::lenient::{Number, Text};
 use super::limits::{LimitsView, bytes, count, cpus, network};
 use super::tasks::{MAX_NAME_BYTES, check_size, priority, retries, retries_delay_ms};
+use super::warm::{self, KeepView};
 use super::{BadField, Limits};
 use crate::code::{Launch, Revision};
 use crate::id::{CodeId, ProjectId, RevisionId};
@@ -15,6 +16,7 @@ use crate::limits::{Changes, Limits as Limit, Policy};
 use crate::secret::{Given, MASK, Sealed};
 use crate::task::Priority;
 use crate::time::Wire;
+use crate::warm::{KeepChanges, Mode};
 
 /// Part `data` of an upload, or its whole body where there is no zip.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -94,6 +96,30 @@ pub struct UploadRequest {
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Text::is_unset")]
     pub network: Text,
+    /// `process`: a process for each task; `warm`: one that takes one task after another.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Text::is_unset")]
+    pub mode: Text,
+    /// What a warm worker calls for each task, such as `app.handler`.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Text::is_unset")]
+    pub handler: Text,
+    /// Warm workers that a runner keeps even if they have nothing to do; 0: none.
+    #[schema(value_type = Option<u32>)]
+    #[serde(skip_serializing_if = "Number::is_unset")]
+    pub min_warm: Number,
+    /// Tasks after which a warm worker is replaced; 0: the default.
+    #[schema(value_type = Option<u32>)]
+    #[serde(skip_serializing_if = "Number::is_unset")]
+    pub max_tasks: Number,
+    /// Seconds after which a warm worker is replaced; 0: the default.
+    #[schema(value_type = Option<u32>)]
+    #[serde(skip_serializing_if = "Number::is_unset")]
+    pub max_age: Number,
+    /// Seconds after which a warm worker is ended that has nothing to do; 0: the default.
+    #[schema(value_type = Option<u32>)]
+    #[serde(skip_serializing_if = "Number::is_unset")]
+    pub idle_timeout: Number,
 }
 
 /// An upload whose values hold. `None` keeps what the previous revision has. Its secrets are text as they come in a
@@ -118,6 +144,8 @@ pub struct UploadOrder<Secret = String> {
     pub env_vars: Option<BTreeMap<String, Given<Secret>>>,
     /// What its attempts may take.
     pub limits: Changes,
+    /// For how long its warm workers are kept.
+    pub keep: KeepChanges,
 }
 
 impl<Secret> UploadOrder<Secret> {
@@ -140,6 +168,7 @@ impl<Secret> UploadOrder<Secret> {
             retries_delay_ms: self.retries_delay_ms,
             default_priority: self.default_priority,
             limits: self.limits,
+            keep: self.keep,
         }
     }
 }
@@ -148,6 +177,7 @@ impl UploadRequest {
     /// The order that the request means, or the first field that is wrong.
     pub fn validate(self, limits: &Limits) -> Result<UploadOrder, BadField> {
         let attempts = self.limits(&limits.attempts)?;
+        let keep = warm::keep(&self.min_warm, &self.max_tasks, &self.max_age, &self.idle_timeout)?;
         let name = self.name.non_empty("name")?.ok_or_else(|| BadField::missing("name"))?;
         check_size("name", name.len(), MAX_NAME_BYTES)?;
         no_zero_byte("name", name)?;
@@ -163,7 +193,12 @@ impl UploadRequest {
             command: text(&self.command, "command")?,
             image: text(&self.image, "image")?,
             stack: text(&self.stack, "stack")?,
+            mode: self.mode.non_empty("mode")?.map_or(Ok(Mode::Process), |mode| {
+                mode.parse().map_err(|e| BadField::invalid("mode", format!("{e}, not {mode:?}")))
+            })?,
+            handler: text(&self.handler, "handler")?,
         };
+        warm::check(&launch)?;
         let config = self.config.filter(|c| !c.0.is_empty());
         check_size("config", config.as_ref().map_or(0, |c| c.0.len()), limits.config_bytes)?;
         Ok(UploadOrder {
@@ -175,6 +210,7 @@ impl UploadRequest {
             retries_delay_ms: retries_delay_ms(&self.retries_delay, "retries_delay", limits)?,
             default_priority: priority(&self.default_priority, "default_priority")?,
             limits: attempts,
+            keep,
             env_vars: self.env_vars.map(env_vars).transpose()?,
         })
     }
@@ -261,6 +297,10 @@ pub struct Code {
     pub image: String,
     /// Deprecated language stack.
     pub stack: String,
+    /// `process`: a process for each task; `warm`: one that takes one task after another.
+    pub mode: String,
+    /// What a warm worker calls for each task.
+    pub handler: String,
     /// Given to the worker as a file.
     pub config: String,
     /// Environment of the worker: every name, and `***` for each value.
@@ -281,6 +321,9 @@ pub struct Code {
     /// What its attempts may take, with defaults and maxima.
     #[serde(flatten)]
     pub limits: LimitsView,
+    /// For how long its warm workers are kept, with defaults.
+    #[serde(flatten)]
+    pub keep: KeepView,
 }
 
 impl Code {
@@ -303,6 +346,8 @@ impl Code {
             command: latest.launch.command.clone(),
             image: latest.launch.image.clone(),
             stack: latest.launch.stack.clone(),
+            mode: latest.launch.mode.to_string(),
+            handler: latest.launch.handler.clone(),
             config: latest.config.clone().unwrap_or_default(),
             env_vars: masked(&latest.env_vars),
             max_concurrency: code.max_concurrency.unwrap_or(0),
@@ -312,6 +357,7 @@ impl Code {
             paused: code.is_paused,
             code_size: latest.package.as_ref().map_or(0, |p| p.size_bytes),
             limits: LimitsView::present(&latest.wishes, policy),
+            keep: KeepView::present(&latest.keep),
         }
     }
 }
@@ -365,6 +411,10 @@ pub struct RevisionView {
     pub image: String,
     /// Deprecated language stack.
     pub stack: String,
+    /// `process`: a process for each task; `warm`: one that takes one task after another.
+    pub mode: String,
+    /// What a warm worker calls for each task.
+    pub handler: String,
     /// MD5 of its zip; empty without one.
     pub checksum: String,
     /// Length of its zip in bytes.
@@ -383,6 +433,9 @@ pub struct RevisionView {
     /// What its attempts may take, with defaults and maxima.
     #[serde(flatten)]
     pub limits: LimitsView,
+    /// For how long its warm workers are kept, with defaults.
+    #[serde(flatten)]
+    pub keep: KeepView,
 }
 
 impl RevisionView {
@@ -401,6 +454,8 @@ impl RevisionView {
             command: revision.launch.command.clone(),
             image: revision.launch.image.clone(),
             stack: revision.launch.stack.clone(),
+            mode: revision.launch.mode.to_string(),
+            handler: revision.launch.handler.clone(),
             checksum: revision.checksum.clone(),
             code_size: revision.package.as_ref().map_or(0, |p| p.size_bytes),
             config: revision.config.clone().unwrap_or_default(),
@@ -409,6 +464,7 @@ impl RevisionView {
             retries_delay: revision.retry.delay_ms.div_ceil(1000),
             default_priority: revision.default_priority.get(),
             limits: LimitsView::present(&revision.wishes, policy),
+            keep: KeepView::present(&revision.keep),
         }
     }
 }
@@ -505,6 +561,60 @@ mod tests {
             (r#""open_files":3"#, "open_files: is 3, the least is 16"),
             (r#""network":"bridge""#, "network: is one of egress, none, host, not \"bridge\""),
             (r#""network":"host""#, "network: host is not allowed here; the setting network.host allows it"),
+        ] {
+            assert_eq!(problem(json), said);
+        }
+    }
+
+    #[test]
+    fn a_warm_worker_says_what_is_called_for_a_task() {
+        let warm = order(
+            r#"{"name":"w","mode":"warm","runtime":"python3","handler":"app.handler","max_tasks":5,"max_age":0}"#,
+        );
+        let warm = warm.unwrap();
+        let launch = warm.launch.unwrap();
+        assert_eq!((launch.mode, launch.handler.as_str()), (Mode::Warm, "app.handler"));
+        let keep = KeepChanges { max_tasks: Some(Some(5)), max_age_s: Some(None), ..KeepChanges::default() };
+        assert_eq!(warm.keep, keep);
+        let options = order(r#"{"name":"w","idle_timeout":60}"#).unwrap();
+        assert_eq!((options.launch, options.keep.idle_timeout_s), (None, Some(Some(60))));
+        for fine in [
+            r#""runtime":"nodejs22.x","handler":"src/index.handler""#,
+            r#""runtime":"provided""#,
+            r#""command":"./serve --fast""#,
+        ] {
+            order(&format!(r#"{{"name":"w","mode":"warm",{fine}}}"#)).unwrap();
+        }
+        let problem = |json: &str| order(&format!(r#"{{"name":"w",{json}}}"#)).unwrap_err().to_string();
+        for (json, said) in [
+            (r#""mode":"hot""#, r#"mode: is one of process, warm, not "hot""#),
+            (r#""handler":"app.handler""#, "handler: is for the mode warm"),
+            (r#""mode":"warm""#, r#"runtime: is one of python3, node, provided for the mode warm, not """#),
+            (
+                r#""mode":"warm","runtime":"ruby""#,
+                r#"runtime: is one of python3, node, provided for the mode warm, not "ruby""#,
+            ),
+            (
+                r#""mode":"warm","runtime":"python3""#,
+                "handler: is required for the mode warm, such as app.handler",
+            ),
+            (
+                r#""mode":"warm","runtime":"node","handler":"app""#,
+                r#"handler: names a file and its function, such as app.handler, not "app""#,
+            ),
+            (
+                r#""mode":"warm","runtime":"node","handler":"../app.handler""#,
+                r#"handler: names a file and its function, such as app.handler, not "../app.handler""#,
+            ),
+            (
+                r#""mode":"warm","image":"i","runtime":"provided""#,
+                "mode: warm is for packages with a zip, not for images",
+            ),
+            (
+                r#""mode":"warm","file_name":"w.sh","runtime":"provided""#,
+                "file_name: is for the mode process; warm has a handler",
+            ),
+            (r#""max_tasks":2000000"#, "max_tasks: is 2000000, the most is 1000000"),
         ] {
             assert_eq!(problem(json), said);
         }

@@ -13,6 +13,7 @@ pub mod projects;
 pub mod schedules;
 pub mod tasks;
 pub mod usage;
+pub mod warm;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

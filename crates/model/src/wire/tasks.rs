@@ -486,7 +486,9 @@ impl Attempt {
             Outcome::Exited(Exit::TimedOut) => ("timeout", None, None),
             Outcome::Exited(Exit::Cancelled) => ("cancelled", None, None),
             Outcome::Exited(Exit::Unable(_)) => ("unable", None, None),
-            Outcome::Exited(Exit::OutOfMemory { .. } | Exit::NotStarted(_)) => ("error", None, None),
+            Outcome::Exited(Exit::OutOfMemory { .. } | Exit::Error { .. } | Exit::NotStarted(_)) => {
+                ("error", None, None)
+            }
         };
         Self {
             attempt: attempt.n,

@@ -4,6 +4,7 @@ use windlass_model::bytes::Bytes;
 use windlass_model::id::{CodeId, ProjectId, RevisionId, ScheduleId, Seq, TaskId};
 use windlass_model::lease::Fence;
 use windlass_model::limits::{Limits, Network};
+use windlass_model::warm::Keep;
 
 use super::*;
 
@@ -46,6 +47,7 @@ fn revision(launch: Launch, config: bool) -> RevisionSpec {
         env_vars: BTreeMap::new(),
         limits: Limits::DEFAULT,
         network: Network::default(),
+        keep: Keep::DEFAULT,
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice, IoSliceMut};
+use std::net::TcpListener;
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -17,7 +18,7 @@ use nix::sys::socket::{
 };
 use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::UnixStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
 
@@ -29,6 +30,7 @@ use crate::sandbox::cgroup::Gaps;
 use crate::sandbox::network::{Network, SlotNetwork};
 use crate::sandbox::root::Names;
 use crate::sandbox::{self, InForce, Setup};
+use crate::warm::{Door, INSIDE};
 
 /// Most bytes of what a spawner says of its sandbox.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -52,6 +54,12 @@ pub(crate) struct Order<'a> {
     pub(crate) contents: Option<Contents<'a>>,
 }
 
+/// A spawner that runs nothing, for a process that is to have it to itself for as long as it lives.
+pub(crate) struct Reserved {
+    slot: usize,
+    load: Load,
+}
+
 /// Why a process was not started, for a reason that is not the task's.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SpawnError {
@@ -61,6 +69,9 @@ pub(crate) enum SpawnError {
     /// The pipes could not be made.
     #[error("cannot make pipes for the output: {0}")]
     Pipes(#[source] io::Error),
+    /// The process could not have been reached.
+    #[error("cannot listen in the network of a slot: {0}")]
+    Door(#[source] io::Error),
 }
 
 /// Starts processes. One per runner; shared by its slots.
@@ -82,9 +93,16 @@ pub(crate) struct Spawner {
 struct One {
     connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
     /// Processes that it has or is to have.
-    load: Arc<AtomicUsize>,
+    load: Arc<Processes>,
     /// It was started anew and its tasks would have less than was promised: it gets none.
     is_out: AtomicBool,
+}
+
+#[derive(Default)]
+struct Processes {
+    count: AtomicUsize,
+    /// One has ended.
+    fewer: Notify,
 }
 
 /// Added to the load of a slot that is out of service, so that every other one is before it.
@@ -107,6 +125,10 @@ pub(crate) struct Child {
     pub(crate) memory_limit: Option<u64>,
     /// Limits that did not hold for it, once it has ended.
     pub(crate) gaps: Gaps,
+    /// The door that was opened for it in the network of its slot.
+    pub(crate) door: Option<TcpListener>,
+    /// The list of the processes in its groups, if it has them to itself.
+    pub(crate) processes: Option<PathBuf>,
     /// The result that it left in its sandbox, there before its end is told.
     result: oneshot::Receiver<LeftBehind>,
 }
@@ -116,21 +138,40 @@ type LeftBehind = Result<OwnedFd, Errno>;
 
 /// Counts a process as one of its spawner's for as long as it lives.
 struct Load {
-    of: Arc<AtomicUsize>,
+    of: Arc<Processes>,
     before: usize,
+    own: usize,
 }
 
 impl Load {
-    fn add(of: &Arc<AtomicUsize>) -> Self {
-        Self { before: of.fetch_add(1, Ordering::Relaxed), of: of.clone() }
+    fn add(of: &Arc<Processes>, own: usize) -> Self {
+        Self { before: of.count.fetch_add(own, Ordering::Relaxed), of: of.clone(), own }
+    }
+
+    /// Waits until those before it have ended, with all that they left.
+    async fn alone(&mut self) {
+        loop {
+            let fewer = self.of.fewer.notified();
+            tokio::pin!(fewer);
+            fewer.as_mut().enable();
+            if self.of.count.load(Ordering::Relaxed) % OUT_OF_SERVICE <= self.own {
+                self.before = 0;
+                return;
+            }
+            fewer.await;
+        }
     }
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.of.fetch_sub(1, Ordering::Relaxed);
+        self.of.count.fetch_sub(self.own, Ordering::Relaxed);
+        self.of.fewer.notify_waiters();
     }
 }
+
+/// What a process counts for that has its spawner to itself: others go wherever else they can.
+const ALL_OF_IT: usize = 1 << 20;
 
 struct Connection {
     socket: UnixStream,
@@ -195,11 +236,49 @@ impl Spawner {
 
     /// Starts a process. That its program cannot be run is told as its end.
     pub(crate) async fn spawn(&self, order: &Order<'_>) -> Result<Child, SpawnError> {
-        let load_of = |one: &One| one.load.load(Ordering::Relaxed);
+        let (slot, one) = self.least()?;
+        self.spawn_in(slot, Load::add(&one.load, 1), order).await
+    }
+
+    /// Waits until a spawner runs nothing, and keeps it from others. May be dropped.
+    pub(crate) async fn reserve(&self) -> Result<Reserved, SpawnError> {
+        let (slot, one) = self.least()?;
+        let mut load = Load::add(&one.load, ALL_OF_IT);
+        load.alone().await;
+        Ok(Reserved { slot, load })
+    }
+
+    /// Starts a process that has its spawner to itself, and finds us at this door.
+    pub(crate) async fn spawn_kept(
+        &self,
+        reserved: Reserved,
+        order: &Order<'_>,
+        door: &Door,
+    ) -> Result<Child, SpawnError> {
+        let Reserved { slot, load } = reserved;
+        // Not before the slot is empty: whoever is in that network could open it.
+        let open = match door {
+            Door::Inside(network) => {
+                let networks = self.networks.as_ref().and_then(|networks| networks.slot(slot));
+                networks.map(|slot| slot.listen(*network, INSIDE)).transpose().map_err(SpawnError::Door)?
+            }
+            Door::Outside(_) => None,
+        };
+        let mut child = self.spawn_in(slot, load, order).await?;
+        child.door = open;
+        let groups = self.sandbox.as_ref().and_then(|plan| plan.groups(slot));
+        child.processes = groups.and_then(|groups| groups.processes());
+        Ok(child)
+    }
+
+    /// The spawner that has least to do.
+    fn least(&self) -> Result<(usize, &One), SpawnError> {
+        let load_of = |one: &One| one.load.count.load(Ordering::Relaxed);
         let least = self.spawners.iter().enumerate().min_by_key(|(_, one)| load_of(one));
-        let (slot, one) =
-            least.ok_or_else(|| SpawnError::Spawner(io::Error::other("the runner has no slots")))?;
-        let load = Load::add(&one.load);
+        least.ok_or_else(|| SpawnError::Spawner(io::Error::other("the runner has no slots")))
+    }
+
+    async fn spawn_in(&self, slot: usize, load: Load, order: &Order<'_>) -> Result<Child, SpawnError> {
         let connection = self.connect(slot).await.map_err(SpawnError::Spawner)?;
         let (stdout, stdout_end) = output_pipe().map_err(SpawnError::Pipes)?;
         let (stderr, stderr_end) = output_pipe().map_err(SpawnError::Pipes)?;
@@ -223,6 +302,8 @@ impl Spawner {
             end: ended,
             memory_limit: contents.map(|contents| contents.limits.memory_bytes),
             gaps: Gaps::default(),
+            door: None,
+            processes: None,
             result: left,
         })
     }
@@ -251,7 +332,7 @@ impl Spawner {
         let lost = in_force.short_of(promised);
         if lost.is_empty() {
             if one.is_out.swap(false, Ordering::Relaxed) {
-                one.load.fetch_sub(OUT_OF_SERVICE, Ordering::Relaxed);
+                one.load.count.fetch_sub(OUT_OF_SERVICE, Ordering::Relaxed);
             }
             return Ok(());
         }
@@ -260,7 +341,7 @@ impl Spawner {
             why += &format!(" ({cause})");
         }
         if !one.is_out.swap(true, Ordering::Relaxed) {
-            one.load.fetch_add(OUT_OF_SERVICE, Ordering::Relaxed);
+            one.load.count.fetch_add(OUT_OF_SERVICE, Ordering::Relaxed);
             error!("slot {slot} is out of service: made anew, it lacks what its tasks were promised: {why}");
         }
         Err(io::Error::other(format!("slot {slot} lacks what its tasks were promised: {why}")))

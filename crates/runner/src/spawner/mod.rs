@@ -22,7 +22,7 @@ mod process;
 mod slot;
 pub(crate) mod sys;
 
-pub(crate) use handle::{Child, Order, SpawnError, Spawner};
+pub(crate) use handle::{Child, Order, Reserved, SpawnError, Spawner};
 pub(crate) use message::{Contents, End, Exited, Step};
 
 use crate::unpack::apart;

@@ -10,6 +10,7 @@ use windlass_runner::{LocalRun, run_local};
 
 use crate::server::{MARK, unique};
 use crate::support::{command, processes_marked, sandbox, spawner, zip};
+use crate::warm::warm;
 
 fn run(package: &std::path::Path, line: &str) -> LocalRun {
     LocalRun {
@@ -109,5 +110,32 @@ fn until_marked(mark: &str, expected: usize) {
         }
         assert!(std::time::Instant::now() < deadline, "not {expected} processes: {found:?}");
         std::thread::yield_now();
+    }
+}
+
+#[tokio::test]
+async fn a_handler_gets_one_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "print('begins')\ndef handler(event, context):\n  if event['n'] == 2: raise ValueError('two')\n  return event\n";
+    std::fs::write(folder.path().join("app.py"), script).unwrap();
+    for (payload, exit, result) in [
+        ("{\"n\": 1}", Exit::Code(0), Some(b"{\"n\": 1}".to_vec())),
+        (
+            "{\"n\": 2}",
+            Exit::Error { class: "ValueError".to_owned(), msg: "ValueError: two".to_owned() },
+            None,
+        ),
+    ] {
+        let (_cancel, cancelled) = watch::channel(false);
+        let mut output = Vec::new();
+        let run = LocalRun {
+            launch: warm("python3", "app.handler"),
+            payload: payload.as_bytes().to_vec(),
+            ..run(folder.path(), "")
+        };
+        let end = run_local(run, cancelled, |_: Stream, bytes: &[u8]| output.extend_from_slice(bytes)).await;
+        let end = end.unwrap();
+        assert_eq!((end.exit, end.result), (exit, result));
+        assert!(output.starts_with(b"begins\n"));
     }
 }

@@ -15,3 +15,4 @@ mod server;
 mod sessions;
 mod speed;
 mod support;
+mod warm;

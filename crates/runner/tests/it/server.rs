@@ -21,6 +21,7 @@ use windlass_model::runner::{
     Assignment, Claim, ClaimRequest, Finish, FinishAnswer, Heartbeat, HeartbeatAnswer, Held, LogAnswer,
     LogUpload, Register, Registered, Release, Report, RevisionSpec,
 };
+use windlass_model::warm::Keep;
 
 /// Longest time a test waits for something.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -149,6 +150,7 @@ impl Server {
             env_vars: BTreeMap::from([(MARK.to_owned(), self.0.mark.clone())]),
             limits: Limits::DEFAULT,
             network: Network::default(),
+            keep: Keep::DEFAULT,
         }
     }
 

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::IntoResponse as _;
 use futures::TryStreamExt as _;
 use http::{HeaderValue, header};
-use windlass_model::code::{self, Launch, Upload};
+use windlass_model::code::{self, Kind, Launch, Upload};
 use windlass_model::id::{CodeId, ProjectId, RevisionId};
 use windlass_model::secret::{Given, MASK};
 use windlass_model::task::Status;
@@ -117,6 +117,8 @@ fn check_launch(launch: Option<&Launch>, has_zip: bool) -> Result<(), BadField> 
         None if has_zip => {
             Err(BadField::invalid("command", "is required, or file_name: what is to be started in the zip"))
         }
+        // The wire has checked what a warm worker needs.
+        Some(l) if l.kind() == Kind::Warm => Ok(()),
         Some(l) if l.command.is_empty() && l.image.is_empty() && l.file_name.is_empty() && has_zip => {
             Err(BadField::missing("file_name"))
         }

@@ -219,6 +219,7 @@ fn hand_out(app: &App, claimed: Vec<Claimed>) -> (Claim, Vec<Report>) {
                     env_vars,
                     limits: app.policy().limits(&revision.wishes),
                     network: app.policy().network(&revision.wishes),
+                    keep: revision.keep.resolve(),
                 }),
                 Err(name) => {
                     let why = format!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::extract::State;
-use windlass_model::code::{Code, Launch, Revision};
+use windlass_model::code::{Code, Kind, Launch, Revision};
 use windlass_model::id::{CodeId, ProjectId};
 use windlass_model::task::Status;
 use windlass_model::wire::Page;
@@ -83,8 +83,9 @@ pub(super) async fn list(State(app): State<Arc<App>>, here: Here, InProject(proj
 
 /// How its tasks are started, in one line.
 fn start(launch: &Launch) -> String {
-    let parts = [&launch.image, &launch.command, &launch.runtime, &launch.file_name];
-    parts.into_iter().filter(|p| !p.is_empty()).cloned().collect::<Vec<_>>().join(" ")
+    let parts = [&launch.image, &launch.command, &launch.runtime, &launch.file_name, &launch.handler];
+    let line = parts.into_iter().filter(|p| !p.is_empty()).cloned().collect::<Vec<_>>().join(" ");
+    if launch.kind() == Kind::Warm { format!("warm: {line}") } else { line }
 }
 
 /// The share that went well; empty if nothing ended.
@@ -206,6 +207,7 @@ fn changes(before: &Revision, after: &Revision) -> String {
         ("variables", before.env_vars != after.env_vars),
         ("retries", before.retry != after.retry),
         ("priority", before.default_priority != after.default_priority),
+        ("how long it is kept", before.keep != after.keep),
     ];
     let changed: Vec<_> = changed.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect();
     if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") }

@@ -242,6 +242,7 @@ impl AttemptRow {
             Outcome::Exited(Exit::OutOfMemory { limit_bytes, peak_bytes }) => {
                 ("error", format!("out of memory: {} of {}", bytes(*peak_bytes), bytes(*limit_bytes)))
             }
+            Outcome::Exited(Exit::Error { class, .. }) => ("error", class.clone()),
             Outcome::Exited(Exit::NotStarted(_)) => ("error", "not started".to_owned()),
             Outcome::Exited(Exit::Unable(_)) => ("killed", "runner unable".to_owned()),
         };

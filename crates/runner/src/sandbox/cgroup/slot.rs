@@ -81,6 +81,15 @@ impl Slot {
         })
     }
 
+    /// The list of the processes in them, the spawner and its task's among them where there is one group for both.
+    pub fn processes(&self) -> Option<PathBuf> {
+        let group = match self {
+            Slot::V1 { memory, pids, cpu } => pids.as_ref().or(memory.as_ref()).or(cpu.as_ref()).cloned(),
+            Slot::V2(group) => Some(group.join(v2::TASK)),
+        };
+        group.map(|group| group.join("cgroup.procs"))
+    }
+
     /// The level of isolation that they are good for.
     pub fn level(&self) -> Level {
         match self {

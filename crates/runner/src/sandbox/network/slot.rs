@@ -1,8 +1,10 @@
 //! The networks of one slot.
 
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, BorrowedFd};
+
+use windlass_model::limits::Network as TaskNetwork;
 
 use super::block::Block;
 use super::filter;
@@ -87,6 +89,20 @@ impl SlotNetwork {
     /// The namespace that reaches the internet, and not what is private.
     pub fn egress(&self) -> BorrowedFd<'_> {
         self.egress.as_fd()
+    }
+
+    /// Listens at an address of one of the two; which has neither is refused.
+    pub fn listen(&self, network: TaskNetwork, address: SocketAddr) -> io::Result<TcpListener> {
+        let namespace = match network {
+            TaskNetwork::Egress => &self.egress,
+            TaskNetwork::None => &self.none,
+            TaskNetwork::Host => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        namespace.within(|| {
+            let listener = TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        })
     }
 
     /// The namespace with nothing but its own loopback.

@@ -12,6 +12,7 @@ mod processes;
 mod resources;
 mod survival;
 mod unprivileged;
+mod warm;
 
 use std::io::Write as _;
 
