@@ -7,6 +7,7 @@
 //! | [`load`] | the HTTP load |
 //! | [`crate::child`] | the Windlass under test, in a process of its own |
 //! | [`sandbox`] | what a sandbox around each task costs |
+//! | [`warm`] | what workers do that take one task after another |
 //! | [`seed`] | fills a store before it is measured |
 //! | [`stats`], [`report`] | medians, the table and the JSON |
 
@@ -17,6 +18,7 @@ mod report;
 mod sandbox;
 mod seed;
 mod stats;
+mod warm;
 
 pub(crate) use bare::serve_parser;
 pub(crate) use plan::{Effort, run};

@@ -17,6 +17,7 @@ use super::report::{Figure, Machine, Report};
 use super::sandbox;
 use super::seed;
 use super::stats::{Sample, median, ms};
+use super::warm;
 use crate::child::{Process, Windlass};
 
 /// How much is measured.
@@ -86,6 +87,7 @@ pub(crate) async fn run(effort: Effort, as_json: bool, say: impl Fn(&str)) -> Re
     figures.extend(idle(effort, &folder.path().join("idle")).await?);
 
     figures.extend(sandbox::figures(effort, &folder.path().join("sandbox"), &say).await?);
+    figures.extend(warm::figures(effort, &folder.path().join("warm"), &say).await?);
 
     say(&format!("filling a store with {0} queued and {0} finished tasks", effort.seeded));
     let full = folder.path().join("full");

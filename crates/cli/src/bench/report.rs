@@ -97,6 +97,13 @@ impl Figure {
         self
     }
 
+    /// The ratio should be at most `most`.
+    pub(super) fn ratio_of_at_most(mut self, most: f64) -> Self {
+        let reached = self.ratio.is_some_and(|ratio| ratio <= most);
+        self.goal = Some(Goal { text: format!("at most {most} of it"), reached });
+        self
+    }
+
     /// The figure itself should be at least `least`.
     pub(super) fn at_least(mut self, least: f64) -> Self {
         let reached = self.windlass >= least;
