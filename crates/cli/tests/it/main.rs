@@ -6,6 +6,7 @@ mod apart;
 mod blobs;
 mod clients;
 mod crash;
+mod demand;
 mod demo;
 mod oom;
 mod secrets;
