@@ -14,7 +14,8 @@ fn a_project_that_demands_more_than_its_runner_has_waits_and_says_why() {
 
     let id = windlass.queue("w", &[]);
     let task = windlass.task(&id);
-    let why = "no runner with isolation \"namespaces\" or better in cluster \"default\": its project demands it";
+    let why =
+        "no runner with isolation \"namespaces\" or better in cluster \"default\": its project demands it";
     assert_eq!((&task["status"], &task["explain"]["explain"]), (&"queued".into(), &why.into()));
     assert!(windlass.ok(&["task", &id]).contains(why));
 

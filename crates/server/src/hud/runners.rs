@@ -5,6 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use windlass_model::id::RunnerId;
+use windlass_model::isolation::Level;
 use windlass_model::project::Scope;
 use windlass_model::wire::more::Runner;
 
@@ -25,6 +26,8 @@ const GONE: usize = 20;
 struct RunnersPage {
     shell: Shell,
     rows: Vec<RunnerRow>,
+    /// What isolation the project demands; empty: any will do.
+    demand: &'static str,
     may_drain: bool,
 }
 
@@ -38,6 +41,7 @@ struct RunnerRow {
     running: u32,
     slots: u32,
     level: String,
+    is_too_weak: bool,
     missing: Vec<String>,
     labels: String,
     version: String,
@@ -48,6 +52,7 @@ struct RunnerRow {
 /// `GET /p/{project}/runners`: those of every project.
 pub(super) async fn list(State(app): State<Arc<App>>, here: Here) -> Shown {
     let now = app.now();
+    let demand = app.project(here.project()?).map(|project| project.min_isolation).unwrap_or_default();
     let mut gone = 0;
     let mut rows = Vec::new();
     for (record, running) in api::in_order(&app).await? {
@@ -65,6 +70,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, here: Here) -> Shown {
             status: shown.status,
             running,
             slots: shown.slots,
+            is_too_weak: record.about.isolation.at_least() < demand,
             level: shown.isolation.level,
             missing: shown.isolation.missing,
             labels: shown.labels.join(", "),
@@ -75,6 +81,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, here: Here) -> Shown {
     }
     Ok(show(&RunnersPage {
         rows,
+        demand: if demand > Level::default() { demand.as_str() } else { "" },
         may_drain: here.may_everywhere(Scope::Manage),
         shell: here.shell(&app, "Runners", "Runners")?,
     }))

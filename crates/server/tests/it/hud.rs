@@ -12,13 +12,13 @@ use windlass_server::hud::{Page, pages};
 use crate::server::{Answer, TestServer, chunk, report};
 
 /// A browser that is logged in.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     server: &'a TestServer,
     cookie: String,
 }
 
 impl<'a> Browser<'a> {
-    async fn with(server: &'a TestServer, token: &str) -> Browser<'a> {
+    pub(crate) async fn with(server: &'a TestServer, token: &str) -> Browser<'a> {
         let nobody = Browser { server, cookie: String::new() };
         let answer = nobody.send(Method::POST, "/login", &format!("token={token}")).await;
         assert_eq!(answer.status, 303, "{}", answer.text());
@@ -32,7 +32,7 @@ impl<'a> Browser<'a> {
         self.server.send(request.body(Body::from(form.to_owned())).unwrap()).await
     }
 
-    async fn page(&self, path: &str) -> String {
+    pub(crate) async fn page(&self, path: &str) -> String {
         let answer = self.send(Method::GET, path, "").await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         assert!(

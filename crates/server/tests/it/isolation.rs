@@ -8,6 +8,7 @@ use windlass_model::isolation::{Isolation, Level};
 use windlass_model::project::Scope;
 use windlass_model::runner::{Claim, ClaimRequest, Register};
 
+use crate::hud::Browser;
 use crate::server::{Answer, TestRunner, TestServer};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -52,6 +53,10 @@ async fn a_runner_below_the_level_of_a_project_never_gets_its_tasks() {
     let strong = server.isolating(Level::CgroupsV2).await;
     let why: Value = server.get(&format!("tasks/{strict}/explain")).await.json();
     assert_eq!(why["cause"], "starting");
+    let page =
+        Browser::with(&server, &server.admin).await.page(&format!("/p/{}/runners", server.project)).await;
+    assert!(page.contains("run in isolation <code>namespaces+cgroups-v1</code> or better"), "{page}");
+    assert_eq!(page.matches("too weak for this project").count(), 1, "{page}");
     assert_eq!(strong.claim_one().await.task.to_string(), strict);
 }
 
