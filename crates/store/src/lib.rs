@@ -14,9 +14,11 @@
 
 pub mod blob;
 pub mod conformance;
+mod encoding;
 pub mod error;
 pub mod memory;
 pub mod moving;
+mod run;
 pub mod signals;
 pub mod sqlite;
 pub mod store;

@@ -1,12 +1,15 @@
 //! Sums that outlive the tasks they are of: what ended and how the queue changed over time, what was used by the day.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use windlass_model::exit::Usage;
 use windlass_model::id::{CodeId, ScheduleId};
 use windlass_model::task::Status;
-use windlass_model::usage::{ComputeTime, Histogram};
+use windlass_model::time::Timestamp;
+use windlass_model::usage::{ComputeTime, Histogram, day, minute};
 
+use crate::run::Run;
 use crate::types::Counts;
 
 /// What happened in a minute or a longer step.
@@ -59,4 +62,37 @@ pub enum UsageOf {
     Schedule(CodeId, ScheduleId),
     /// A day, since the epoch.
     Day(i64),
+}
+
+/// What a group of writes adds; packages by their numbers in the database.
+#[derive(Debug, Default)]
+pub(crate) struct Deltas {
+    pub(crate) minutes: HashMap<(usize, i64), Rollup>,
+    pub(crate) schedules: HashMap<(usize, i64, ScheduleId), ComputeTime>,
+}
+
+impl Deltas {
+    /// A task of the package ended.
+    pub(crate) fn task_ended(&mut self, package: usize, status: Status, now: Timestamp) {
+        self.minutes.entry((package, minute(now))).or_default().task(status);
+    }
+
+    /// The number of queued tasks of the package changed by so much.
+    pub(crate) fn queued(&mut self, package: usize, by: i64, now: Timestamp) {
+        self.minutes.entry((package, minute(now))).or_default().queued += by;
+    }
+
+    /// The attempt, of the package, ended.
+    pub(crate) fn attempt_ended(&mut self, package: usize, run: &Run, usage: Option<Usage>, now: Timestamp) {
+        let waited = run.state.started_at.map(|at| at.since(run.state.run_at)).unwrap_or_default();
+        self.minutes.entry((package, minute(now))).or_default().attempt(waited, usage);
+        if let Some(schedule) = run.schedule {
+            let used = ComputeTime::of(usage);
+            self.schedules.entry((package, day(now), schedule)).or_default().add(&used);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.minutes.is_empty()
+    }
 }

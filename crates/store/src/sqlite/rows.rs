@@ -4,39 +4,24 @@ use std::str::FromStr as _;
 
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Value, ValueRef};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use windlass_model::code::BlobRef;
 use windlass_model::exit::{Exit, Outcome, Usage};
 use windlass_model::id::{Id, RunnerId, ScheduleId, Seq, TaskId};
 use windlass_model::lease::Fence;
-use windlass_model::lifecycle::Trial;
 use windlass_model::retry::RetryPolicy;
-use windlass_model::runner::Held;
 use windlass_model::schedule::Schedule;
 use windlass_model::task::{Attempt, NewTask, Priority, Status, Stored, Task, TaskState};
 use windlass_model::time::Timestamp;
 use windlass_model::trace::TraceParent;
 
 use super::catalog::Catalog;
+use crate::encoding::{ID_BYTES, id_from_bytes, id_to_bytes};
+pub(super) use crate::encoding::{int, json, prank, status, status_number};
+pub(super) use crate::run::Run;
 
 /// An id in 12 bytes that sort as the id does.
 pub(super) struct IdBytes(pub(super) Id);
-
-const ID_BYTES: usize = 12;
-
-fn id_to_bytes(id: Id) -> [u8; ID_BYTES] {
-    let mut bytes = [0; ID_BYTES];
-    bytes[..8].copy_from_slice(&id.seq.0.to_be_bytes());
-    bytes[8..].copy_from_slice(&id.tag.to_be_bytes());
-    bytes
-}
-
-fn id_from_bytes(bytes: [u8; ID_BYTES]) -> Id {
-    let [a, b, c, d, e, f, g, h, tag @ ..] = bytes;
-    let seq = Seq(i64::from_be_bytes([a, b, c, d, e, f, g, h]));
-    Id { seq, tag: u32::from_be_bytes(tag) }
-}
 
 impl ToSql for IdBytes {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -148,16 +133,6 @@ fn from_json<T: DeserializeOwned>(value: ValueRef<'_>) -> FromSqlResult<T> {
     serde_json::from_str(value.as_str()?).map_err(|e| FromSqlError::Other(Box::new(e)))
 }
 
-/// `value` as JSON.
-pub(super) fn json<T: Serialize>(value: &T) -> String {
-    serde_json::to_string(value).expect("the model's types have string keys and no failing serializers")
-}
-
-/// A number of the model that SQLite must hold: it has no unsigned ones.
-pub(super) fn int(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
 pub(super) fn uint(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0))
 }
@@ -172,21 +147,6 @@ fn at(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Timestamp>> {
 
 fn instant(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
     row.get::<_, Millis>(at).map(|Millis(ms)| ms)
-}
-
-/// A status by its number.
-pub(super) fn status(n: usize) -> Status {
-    Status::ALL.get(n).copied().unwrap_or(Status::Queued)
-}
-
-/// What rows have as `prank`.
-pub(super) fn prank(priority: Priority) -> u8 {
-    2 - priority.get().min(2)
-}
-
-/// The place of a status in rows.
-pub(super) fn status_number(status: Status) -> u8 {
-    status as u8
 }
 
 /// A task from the columns of `task.sql`, and its lane; the payload is missing where the flag says so.
@@ -233,39 +193,6 @@ pub(super) fn task(row: &Row<'_>, catalog: &Catalog) -> rusqlite::Result<Option<
         cancel_requested: row.get(28)?,
     };
     Ok(Some((Task { new, state }, number, is_large)))
-}
-
-/// One running attempt, as the table `running` has it and memory keeps it.
-#[derive(Clone, Debug)]
-pub(super) struct Run {
-    pub(super) task: TaskId,
-    pub(super) lane: usize,
-    pub(super) prank: u8,
-    pub(super) fence: Fence,
-    pub(super) policy: RetryPolicy,
-    /// The schedule that made the task.
-    pub(super) schedule: Option<ScheduleId>,
-    /// Whether there may be rows in `chunk`.
-    pub(super) has_chunks: bool,
-    pub(super) state: TaskState,
-}
-
-impl Run {
-    /// What its end is concluded from.
-    pub(super) fn trial(&self) -> Trial {
-        let state = &self.state;
-        Trial {
-            retries: state.retries,
-            losses: state.losses,
-            unable: 0,
-            cancel_requested: state.cancel_requested,
-        }
-    }
-
-    /// Whether this is the attempt.
-    pub(super) fn is(&self, held: Held) -> bool {
-        self.task == held.task && self.fence == held.fence
-    }
 }
 
 /// A running attempt from the columns of `running.sql`.

@@ -4,47 +4,13 @@
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use windlass_model::exit::Usage;
-use windlass_model::id::ScheduleId;
 use windlass_model::task::Status;
-use windlass_model::time::Timestamp;
-use windlass_model::usage::{ComputeTime, Grain, Histogram, day, minute};
+use windlass_model::usage::{ComputeTime, Grain, Histogram};
 
-use super::rows::{IdBytes, Run, int, uint};
-use crate::usage::Rollup;
-
-/// What a group adds.
-#[derive(Debug, Default)]
-pub(super) struct Deltas {
-    minutes: HashMap<(usize, i64), Rollup>,
-    schedules: HashMap<(usize, i64, ScheduleId), ComputeTime>,
-}
+use super::rows::{IdBytes, int, uint};
+use crate::usage::{Deltas, Rollup};
 
 impl Deltas {
-    /// A task of the package ended.
-    pub(super) fn task_ended(&mut self, package: usize, status: Status, now: Timestamp) {
-        self.minutes.entry((package, minute(now))).or_default().task(status);
-    }
-
-    /// The number of queued tasks of the package changed by so much.
-    pub(super) fn queued(&mut self, package: usize, by: i64, now: Timestamp) {
-        self.minutes.entry((package, minute(now))).or_default().queued += by;
-    }
-
-    /// The attempt, of the package, ended.
-    pub(super) fn attempt_ended(&mut self, package: usize, run: &Run, usage: Option<Usage>, now: Timestamp) {
-        let waited = run.state.started_at.map(|at| at.since(run.state.run_at)).unwrap_or_default();
-        self.minutes.entry((package, minute(now))).or_default().attempt(waited, usage);
-        if let Some(schedule) = run.schedule {
-            let used = ComputeTime::of(usage);
-            self.schedules.entry((package, day(now), schedule)).or_default().add(&used);
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.minutes.is_empty()
-    }
-
     /// Adds them to what is there.
     pub(super) fn write(&self, conn: &Connection) -> rusqlite::Result<()> {
         let mut days: HashMap<(usize, i64), ComputeTime> = HashMap::new();

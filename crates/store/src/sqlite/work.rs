@@ -16,10 +16,10 @@ use super::counters::Deltas;
 use super::partition::{self, Tables};
 use super::rows::{Run, int, status_number};
 use super::state::{Shared, State};
-use super::usage;
 use crate::error::StoreError;
 use crate::signals::Signals;
 use crate::types::Partition;
+use crate::usage::Deltas as UsageDeltas;
 
 /// Why an operation did not go through.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub(super) enum Durability {
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     counts: Deltas,
-    usage: usage::Deltas,
+    usage: UsageDeltas,
     running: Vec<(i64, Option<Arc<Run>>)>,
     view_changed: bool,
     ready: Vec<(Arc<str>, Level)>,
