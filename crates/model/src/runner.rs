@@ -159,7 +159,7 @@ pub struct Heartbeat {
 }
 
 /// An attempt that a runner holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Held {
     /// The task.
     pub task: TaskId,

@@ -164,6 +164,15 @@ impl Histogram {
         &self.0
     }
 
+    /// A histogram with these numbers of times in its first buckets; `None` if there are more of them than buckets.
+    pub fn from_buckets(counts: impl IntoIterator<Item = u32>) -> Option<Self> {
+        let mut histogram = Self::default();
+        for (at, n) in counts.into_iter().enumerate() {
+            *histogram.0.get_mut(at)? = n;
+        }
+        Some(histogram)
+    }
+
     /// The bound that at least `share` of the times are below (0.5: the median, to the power of two above). `None` if
     /// nothing was counted.
     pub fn quantile(&self, share: f64) -> Option<Duration> {
@@ -259,6 +268,8 @@ mod tests {
         fn a_histogram_survives_its_bytes(buckets: [u32; Histogram::BUCKETS]) {
             let histogram = Histogram(buckets);
             prop_assert_eq!(Histogram::from_bytes(&histogram.to_bytes()), Some(histogram));
+            prop_assert_eq!(Histogram::from_buckets(*histogram.buckets()), Some(histogram));
+            prop_assert_eq!(Histogram::from_buckets(buckets.into_iter().chain([0])), None);
         }
 
         #[test]

@@ -10,6 +10,7 @@
 //! | [`memory`] | the store as a plain in-memory model: the definition of what is right |
 //! | [`sqlite`] | the embedded store |
 //! | [`moving`] | everything in one store, into another |
+//! | [`postgres`] | the store of many machines |
 //! | [`conformance`] | the suite that compares a database to the model |
 
 pub mod blob;
@@ -18,6 +19,7 @@ mod encoding;
 pub mod error;
 pub mod memory;
 pub mod moving;
+pub mod postgres;
 mod run;
 pub mod signals;
 pub mod sqlite;

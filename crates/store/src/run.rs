@@ -7,11 +7,11 @@ use windlass_model::retry::RetryPolicy;
 use windlass_model::runner::Held;
 use windlass_model::task::TaskState;
 
-/// One running attempt with what its end is decided and written from.
+/// One running attempt with what its end is decided and written from. `L` is how the database names its lane.
 #[derive(Clone, Debug)]
-pub(crate) struct Run {
+pub(crate) struct Run<L = usize> {
     pub(crate) task: TaskId,
-    pub(crate) lane: usize,
+    pub(crate) lane: L,
     pub(crate) prank: u8,
     pub(crate) fence: Fence,
     pub(crate) policy: RetryPolicy,
@@ -22,7 +22,7 @@ pub(crate) struct Run {
     pub(crate) state: TaskState,
 }
 
-impl Run {
+impl<L> Run<L> {
     /// What its end is concluded from.
     pub(crate) fn trial(&self) -> Trial {
         let state = &self.state;

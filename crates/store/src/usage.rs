@@ -83,7 +83,13 @@ impl Deltas {
     }
 
     /// The attempt, of the package, ended.
-    pub(crate) fn attempt_ended(&mut self, package: usize, run: &Run, usage: Option<Usage>, now: Timestamp) {
+    pub(crate) fn attempt_ended<L>(
+        &mut self,
+        package: usize,
+        run: &Run<L>,
+        usage: Option<Usage>,
+        now: Timestamp,
+    ) {
         let waited = run.state.started_at.map(|at| at.since(run.state.run_at)).unwrap_or_default();
         self.minutes.entry((package, minute(now))).or_default().attempt(waited, usage);
         if let Some(schedule) = run.schedule {

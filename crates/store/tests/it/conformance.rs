@@ -1,10 +1,13 @@
-//! SQLite does what the model does.
+//! The databases do what the model does.
 
 use async_trait::async_trait;
 use proptest::prelude::*;
 use windlass_store::Store;
 use windlass_store::conformance::{Ending, Step, Subject, TaskStep, run};
+use windlass_store::postgres::{self, Postgres};
 use windlass_store::sqlite::{Options, Sqlite, audit};
+
+use crate::cluster::{Database, cluster};
 
 pub(crate) struct Embedded {
     dir: tempfile::TempDir,
@@ -39,9 +42,43 @@ impl Subject for Embedded {
     }
 }
 
+struct Served {
+    database: Database,
+    store: Option<Postgres>,
+}
+
+impl Served {
+    async fn new() -> Self {
+        let database = cluster().database();
+        let store = Some(Postgres::open(&database.address()).await.unwrap());
+        Self { database, store }
+    }
+}
+
+#[async_trait]
+impl Subject for Served {
+    fn store(&self) -> &dyn Store {
+        self.store.as_ref().unwrap()
+    }
+
+    async fn reopen(&mut self) {
+        self.store.take().unwrap().close().await;
+        self.store = Some(Postgres::open(&self.database.address()).await.unwrap());
+    }
+
+    async fn problems(&mut self) -> Vec<String> {
+        postgres::audit(&self.database.address()).await.unwrap()
+    }
+}
+
 fn check(steps: &[Step]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(run(steps, &mut Embedded::new()));
+}
+
+fn check_served(steps: &[Step]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { run(steps, &mut Served::new().await).await });
 }
 
 fn task() -> impl Strategy<Value = TaskStep> {
@@ -118,5 +155,15 @@ proptest! {
     #[test]
     fn whatever_happens_it_does_what_the_model_does(steps in proptest::collection::vec(step(), 1..100)) {
         check(&steps);
+    }
+}
+
+proptest! {
+    // Each statement is a call to another process here: fewer sequences take as long.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(8) })]
+
+    #[test]
+    fn whatever_happens_to_a_server_it_does_what_the_model_does(steps in proptest::collection::vec(step(), 1..100)) {
+        check_served(&steps);
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod blobs;
+mod cluster;
 mod conformance;
 mod damage;
 mod disk_full;
@@ -11,5 +12,6 @@ mod kill;
 mod lanes;
 mod lock;
 mod moving;
+mod servers;
 mod signals;
 mod world;
