@@ -1,6 +1,6 @@
 //! What every request shares.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -23,7 +23,7 @@ use crate::ids::Ids;
 use crate::metrics::Metrics;
 use crate::seal::Seal;
 use crate::sessions::{Session, Sessions};
-use crate::tokens::{self, Tokens};
+use crate::tokens::{self, Token, Tokens};
 
 /// Unit of the budget for bodies in memory.
 pub(crate) const BODY_UNIT: usize = 64 * 1024;
@@ -55,7 +55,7 @@ pub struct App {
     pub(crate) hud: Hud,
     pub(crate) bodies: Arc<Semaphore>,
     pub(crate) answers: Answers,
-    projects: RwLock<HashMap<ProjectId, Arc<Project>>>,
+    projects: RwLock<BTreeMap<ProjectId, Arc<Project>>>,
 }
 
 impl std::fmt::Debug for App {
@@ -119,9 +119,7 @@ impl App {
 
     /// Every project, oldest first.
     pub fn projects(&self) -> Vec<Arc<Project>> {
-        let mut all: Vec<_> = self.projects.read().values().cloned().collect();
-        all.sort_by_key(|p| p.id);
-        all
+        self.projects.read().values().cloned().collect()
     }
 
     /// Makes a project. It is kept when this returns `Ok`.
@@ -201,6 +199,24 @@ impl App {
         self.store.revoke_token(id).await?;
         self.tokens.remove(id);
         Ok(())
+    }
+
+    /// Notes that a token is used; the store hears of it now and then.
+    pub(crate) fn note_use(self: &Arc<Self>, token: &Token) {
+        let now = self.now();
+        if token.note_use(now) {
+            let (app, id) = (self.clone(), token.record.id);
+            tokio::spawn(async move {
+                if let Err(e) = app.store.note_tokens_used(vec![(id, now)]).await {
+                    tracing::warn!(error = %e, "the use of token {id} was not noted");
+                }
+            });
+        }
+    }
+
+    /// Whether the token with this id is still good.
+    pub(crate) fn is_good(&self, token: TokenId) -> bool {
+        self.tokens.by_id(token).is_some_and(|token| !token.record.is_expired(self.now()))
     }
 
     /// The runner's session.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, header};
-use windlass_model::id::{ProjectId, TaskId};
+use windlass_model::id::{ProjectId, TaskId, TokenId};
 use windlass_model::project::Scope;
 
 use crate::app::App;
@@ -68,6 +68,14 @@ impl Principal {
     pub fn task(&self) -> Option<TaskId> {
         match self {
             Principal::Attempt(attempt) => Some(attempt.held.task),
+            _ => None,
+        }
+    }
+
+    /// The token that must stay good for what goes on after it was let in.
+    pub fn token(&self) -> Option<TokenId> {
+        match self {
+            Principal::Token(token) => Some(token.record.id),
             _ => None,
         }
     }
@@ -221,14 +229,7 @@ async fn identify(app: &Arc<App>, headers: &HeaderMap, query: Option<&str>) -> R
         if token.record.is_expired(now) {
             return Err(unauthorized("this token has expired"));
         }
-        if token.note_use(now) {
-            let (app, id) = (app.clone(), token.record.id);
-            tokio::spawn(async move {
-                if let Err(e) = app.store.note_tokens_used(vec![(id, now)]).await {
-                    tracing::warn!(error = %e, "the use of token {id} was not noted");
-                }
-            });
-        }
+        app.note_use(&token);
         return Ok(Principal::Token(token));
     }
     if let Some(attempt) = app.attempt_key.read(text) {

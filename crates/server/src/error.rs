@@ -97,7 +97,8 @@ impl IntoResponse for ApiError {
 /// Longest `msg` of an error: it may quote what was sent, which may be long, or not be for other eyes.
 const MAX_MSG_BYTES: usize = 500;
 
-fn shortened(mut msg: String) -> String {
+/// The text without its middle, if it is long.
+pub(crate) fn shortened(mut msg: String) -> String {
     if msg.len() > MAX_MSG_BYTES {
         // The end says where: keep some of it, too.
         let (head, tail) =

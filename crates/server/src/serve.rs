@@ -1,6 +1,7 @@
 //! The server on a socket: bounded connections, no patience for slow heads, and a stop that loses nothing.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ use crate::loops;
 use crate::router::{Front, router};
 use crate::stall::Stalling;
 use crate::tls::Tls;
+
+/// Where a request comes from, as the connection has it; a proxy in front of us looks like all of its clients.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// How long to wait when the system has no more sockets to give.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
@@ -107,6 +112,13 @@ async fn meet(
 ) {
     // Answers are small and whole: there is nothing to gain from holding them back.
     let _ = stream.set_nodelay(true);
+    let peer = stream.peer_addr().ok().map(|address| Peer(address.ip()));
+    let service = MapRequest::new(service, move |mut request: Request<Incoming>| {
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        request
+    });
     let limits = &app.config.http;
     let Some(tls) = tls else {
         return talk(http, Stalling::new(stream, limits.idle_timeout), service, hang_up).await;

@@ -1,6 +1,6 @@
 //! Tokens in memory: every request shows one, so none of them may ask the store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -15,10 +15,15 @@ use windlass_model::time::Timestamp;
 /// How exactly the time of last use is kept.
 const USE_PRECISION_MS: i64 = 60_000;
 
-/// Every token by the hash of its text. What the store keeps is changed first, then this.
+/// Every token. What the store keeps is changed first, then this.
 #[derive(Debug, Default)]
-pub struct Tokens {
-    by_hash: RwLock<HashMap<[u8; 32], Arc<Token>>>,
+pub struct Tokens(RwLock<All>);
+
+/// By the hash of its text, which requests show, and by its id, which sessions of browsers name.
+#[derive(Debug, Default)]
+struct All {
+    by_hash: HashMap<[u8; 32], Arc<Token>>,
+    by_id: BTreeMap<TokenId, Arc<Token>>,
 }
 
 /// A token that was shown to us, or rather what is kept of it.
@@ -61,36 +66,39 @@ impl Tokens {
 
     /// The token with this text.
     pub fn find(&self, text: &str) -> Option<Arc<Token>> {
-        self.by_hash.read().get(&hash(text)).cloned()
+        self.0.read().by_hash.get(&hash(text)).cloned()
     }
 
     /// The token with this id.
     pub fn by_id(&self, id: TokenId) -> Option<Arc<Token>> {
-        self.by_hash.read().values().find(|t| t.record.id == id).cloned()
+        self.0.read().by_id.get(&id).cloned()
     }
 
     /// Every token, newest first.
     pub fn all(&self) -> Vec<TokenRecord> {
-        let mut all: Vec<TokenRecord> = self.by_hash.read().values().map(|t| t.current()).collect();
-        all.sort_by_key(|t| std::cmp::Reverse(t.id));
-        all
+        self.0.read().by_id.values().rev().map(|t| t.current()).collect()
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.by_hash.read().len()
+        self.0.read().by_id.len()
     }
 
     /// Takes in a token that the store keeps.
     pub fn insert(&self, record: TokenRecord) {
         let last = record.last_used_at.map_or(i64::MIN / 2, Timestamp::as_millis);
-        let hash = record.hash;
-        self.by_hash.write().insert(hash, Arc::new(Token { record, last_used_ms: AtomicI64::new(last) }));
+        let token = Arc::new(Token { record, last_used_ms: AtomicI64::new(last) });
+        let mut all = self.0.write();
+        all.by_hash.insert(token.record.hash, token.clone());
+        all.by_id.insert(token.record.id, token);
     }
 
     /// Forgets a token that the store has forgotten.
     pub fn remove(&self, id: TokenId) {
-        self.by_hash.write().retain(|_, t| t.record.id != id);
+        let mut all = self.0.write();
+        if let Some(token) = all.by_id.remove(&id) {
+            all.by_hash.remove(&token.record.hash);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures::stream;
 use http::{HeaderMap, HeaderValue, header};
-use windlass_model::id::TaskId;
+use windlass_model::id::{TaskId, TokenId};
 use windlass_model::log::{self, LogChunk, Stream};
 use windlass_model::wire::BadField;
 use windlass_store::signals::TaskWatch;
@@ -24,7 +24,7 @@ use windlass_store::types::{LogBody, LogPart};
 
 use super::params::Id;
 use crate::app::App;
-use crate::auth::InProject;
+use crate::auth::{Caller, InProject};
 use crate::error::{Answer, ApiError, written_by_worker};
 use crate::query::Query;
 
@@ -43,6 +43,7 @@ pub async fn read(
     State(app): State<Arc<App>>,
     InProject(project): InProject,
     Id(id): Id<TaskId>,
+    Caller(caller): Caller,
     query: Query,
     headers: HeaderMap,
 ) -> Answer {
@@ -51,7 +52,7 @@ pub async fn read(
     if query.flag("follow") {
         let last_seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()?.trim().parse().ok());
         let after = last_seen.or(count(&query, "after")?).unwrap_or(0);
-        return Ok(follow(app, id, attempt, after, Box::new(write_json)));
+        return Ok(follow(app, caller.token(), id, attempt, after, Box::new(write_json)));
     }
     text(&app, id, attempt, None).await
 }
@@ -114,16 +115,18 @@ fn write_json(events: &mut Vec<u8>, chunk: &LogChunk) {
     events.extend_from_slice(b"\n\n");
 }
 
-/// The chunks after number `after` as server-sent events, each as `write` has it, until the attempt has ended.
+/// The chunks after number `after` as server-sent events, each as `write` has it, until the attempt has ended or the
+/// token is no longer good.
 pub(crate) fn follow(
     app: Arc<App>,
+    token: Option<TokenId>,
     id: TaskId,
     attempt: Option<u32>,
     after: u32,
     write: Written,
 ) -> Response {
     let watch = app.store.signals().watch_task(id);
-    let follower = Follower { app, id, watch, attempt, after, write, is_first: true };
+    let follower = Follower { app, token, id, watch, attempt, after, write, is_first: true };
     let events = stream::unfold(Some(follower), |follower| async move {
         let mut follower = follower?;
         let step = follower.next().await;
@@ -139,6 +142,7 @@ pub(crate) fn follow(
 /// Somebody who reads a log as it is written.
 struct Follower {
     app: Arc<App>,
+    token: Option<TokenId>,
     id: TaskId,
     watch: TaskWatch,
     attempt: Option<u32>,
@@ -166,6 +170,9 @@ impl Follower {
             let changed = watch.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
+            if self.token.is_some_and(|token| !app.is_good(token)) {
+                return Step { events: Bytes::new(), goes_on: false };
+            }
             let seen = look(&app, self.id, self.attempt, self.after, &mut self.write).await;
             match seen {
                 Ok(Look { attempt, events, after, is_end }) => {

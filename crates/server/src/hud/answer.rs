@@ -2,10 +2,10 @@
 
 use super::assets;
 use super::session::cookie;
-use crate::error::ApiError;
+use crate::error::{ApiError, shortened};
 use askama::Template;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 /// Everything comes from this server and nothing runs that is written into a page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -34,14 +34,17 @@ struct FailurePage {
     status: u16,
     reason: &'static str,
     msg: String,
+    /// Whether another token may be let in.
+    is_refused: bool,
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let ApiError { status, msg } = self.0;
         let reason = status.canonical_reason().unwrap_or("Error");
-        let mut response =
-            show(&FailurePage { css: assets::css_path(), status: status.as_u16(), reason, msg });
+        let is_refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        let (css, msg) = (assets::css_path(), shortened(msg));
+        let mut response = show(&FailurePage { css, status: status.as_u16(), reason, msg, is_refused });
         *response.status_mut() = status;
         response
     }
@@ -58,16 +61,23 @@ pub(super) fn show(page: &impl Template) -> Response {
     let mut response = html.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     protect(headers);
     response
 }
 
-/// The headers of everything that a browser may take for a page.
+/// The headers of whatever is answered: nothing else than what it says it is, nowhere else than here, and kept by no
+/// cache unless it says so.
 pub(super) fn protect(headers: &mut HeaderMap) {
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
 }
 
 /// Shows the page at `target` instead, also after a form was sent.

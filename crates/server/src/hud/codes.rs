@@ -115,6 +115,7 @@ struct CodePage {
     rows: Vec<Row>,
     tasks: String,
     queue: String,
+    schedule: String,
     webhook: String,
     same: Vec<Same>,
 }
@@ -173,7 +174,12 @@ pub(super) async fn page(
         rows: Row::all(&app, &mut names, &rows).await?,
         tasks: format!("/p/{project}/tasks?code_name={}", encoded(&code.name)),
         queue: format!("/p/{project}/queue?code_name={}", encoded(&code.name)),
-        webhook: format!("/2/projects/{project}/tasks/webhook?code_name={}&oauth=TOKEN", encoded(&code.name)),
+        schedule: format!("/p/{project}/schedules/new?code_name={}", encoded(&code.name)),
+        webhook: format!(
+            "{}/2/projects/{project}/tasks/webhook?code_name={}&oauth=TOKEN",
+            here.origin,
+            encoded(&code.name)
+        ),
         same: same(project, &code),
         shell: here.shell(&app, "Codes", &code.name)?,
         name: code.name,

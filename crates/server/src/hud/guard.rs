@@ -11,9 +11,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use windlass_model::project::{Project, Scope};
 
-use super::answer::{Failure, forget_flash, redirect, set_cookie};
+use super::answer::{Failure, forget_flash, protect, redirect, set_cookie};
 use super::routes::Page;
-use super::session::{self, COOKIE, Session};
+use super::session::{self, Session, cookie_name};
 use crate::app::App;
 use crate::auth::{Access, Caller, InProject, Principal};
 use crate::error::ApiError;
@@ -28,6 +28,8 @@ pub(super) struct Here {
     pub(super) project: Option<Arc<Project>>,
     /// What the action before this page has to say.
     pub(super) flash: Option<String>,
+    /// Where the browser found us: `https://host:port`.
+    pub(super) origin: String,
 }
 
 impl Here {
@@ -71,8 +73,12 @@ async fn guard(
     if session.is_none() && access != Access::Open {
         return to_login(&request);
     }
-    let here = match enter(&app, access, session, params.ok().as_ref()) {
-        Ok(here) => Here { flash: super::answer::flash(request.headers()), ..here },
+    // A path that is not UTF-8 names nothing.
+    let Ok(params) = params else { return Failure::from(ApiError::not_found("Page")).into_response() };
+    let here = match enter(&app, access, session, &params) {
+        Ok(here) => {
+            Here { flash: super::answer::flash(request.headers()), origin: origin(request.headers()), ..here }
+        }
         Err(error) => return Failure::from(error).into_response(),
     };
     if *request.method() == Method::POST && !is_ours(&app, &here, &request) {
@@ -88,9 +94,20 @@ async fn guard(
     if let Some(session) = &here.session {
         request.extensions_mut().insert(Caller(Principal::Token(session.token.clone())));
     }
+    if let Some(session) = &here.session {
+        app.note_use(&session.token);
+    }
     let is_secure = is_secure(request.headers());
+    let is_read = *request.method() == Method::GET;
     request.extensions_mut().insert(here);
     let mut answer = next.run(request).await;
+    if is_read {
+        // What was only read can be read again; what was done must be said, however large the answer.
+        answer = app.answers.hold_whole(answer).await.unwrap_or_else(|e| Failure::from(e).into_response());
+    }
+    if access != Access::Open {
+        protect(answer.headers_mut());
+    }
     // A stylesheet or a stream shows nothing: what was said waits for a page.
     let is_page =
         answer.headers().get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"text/html"));
@@ -98,7 +115,13 @@ async fn guard(
         forget_flash(answer.headers_mut());
     }
     if let Some(token) = renewed {
-        set_cookie(answer.headers_mut(), COOKIE, &app.hud.cookie(token, now), None, is_secure);
+        set_cookie(
+            answer.headers_mut(),
+            cookie_name(is_secure),
+            &app.hud.cookie(token, now),
+            None,
+            is_secure,
+        );
     }
     answer
 }
@@ -107,10 +130,10 @@ fn enter(
     app: &App,
     access: Access,
     session: Option<Session>,
-    params: Option<&RawPathParams>,
+    params: &RawPathParams,
 ) -> Result<Here, ApiError> {
     let not_found = || ApiError::not_found("Project");
-    let text = params.and_then(|p| p.iter().find(|(name, _)| *name == "project_id").map(|(_, v)| v));
+    let text = params.iter().find(|(name, _)| *name == "project_id").map(|(_, v)| v);
     let project = match text {
         Some(text) => {
             let id = text.parse().map_err(|_| not_found())?;
@@ -118,7 +141,7 @@ fn enter(
         }
         None => None,
     };
-    let here = Here { session, project, flash: None };
+    let here = Here { session, project, flash: None, origin: String::new() };
     let lacks = |scope: Scope| {
         let has = here
             .session
@@ -164,10 +187,25 @@ fn is_ours(app: &App, here: &Here, request: &Request) -> bool {
     if said("sec-fetch-site").is_some_and(|site| site != "same-origin") {
         return false;
     }
-    let Some(session) = &here.session else { return true };
+    let Some(session) = &here.session else {
+        // The login, which nobody may do for somebody else. By plain HTTP browsers say no more than where the form was;
+        // behind a proxy we do not know where we are, but there is TLS, and they say more.
+        let is_told = said("sec-fetch-site").is_some();
+        let elsewhere =
+            |from: &str| from.split_once("://").is_none_or(|(_, host)| Some(host) != said("host"));
+        return is_told || !said("origin").is_some_and(elsewhere);
+    };
     let in_query = request.uri().query().and_then(|q| value_of(q, "csrf"));
     let shown = said("x-csrf").or(in_query.as_deref()).unwrap_or_default();
     app.hud.is_csrf(session.token.record.id, shown)
+}
+
+/// Where the browser found us, by its own word.
+fn origin(headers: &HeaderMap) -> String {
+    let said = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).filter(|v| !v.is_empty());
+    let host = said("x-forwarded-host").or_else(|| said("host")).unwrap_or("localhost");
+    let scheme = if is_secure(headers) { "https" } else { "http" };
+    format!("{scheme}://{host}")
 }
 
 /// Whether the browser reached us through TLS, as far as we or a proxy can tell.

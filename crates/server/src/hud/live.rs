@@ -15,10 +15,11 @@ use futures::stream;
 use http::{HeaderValue, header};
 use tokio::sync::futures::Notified;
 use tokio::sync::mpsc;
-use windlass_model::id::TaskId;
+use windlass_model::id::{TaskId, TokenId};
 use windlass_store::signals::TaskWatch;
 
 use super::answer::Shown;
+use super::guard::Here;
 use crate::api::params::Id;
 use crate::app::App;
 use crate::auth::InProject;
@@ -32,19 +33,20 @@ const CHANGED: &str = "event: changed\ndata:\n\n";
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// `GET /p/{project}/live`: whenever any task changed.
-pub(super) async fn project(State(app): State<Arc<App>>) -> Response {
-    events(app, Watched::Everything)
+pub(super) async fn project(State(app): State<Arc<App>>, here: Here) -> Shown {
+    Ok(events(app, here.session()?.token.record.id, Watched::Everything))
 }
 
 /// `GET /p/{project}/tasks/{id}/live`: whenever this task changed.
 pub(super) async fn task(
     State(app): State<Arc<App>>,
+    here: Here,
     InProject(project): InProject,
     Id(id): Id<TaskId>,
 ) -> Shown {
     app.task_of(project, id).await?;
     let watch = app.store.signals().watch_task(id);
-    Ok(events(app, Watched::Task(watch)))
+    Ok(events(app, here.session()?.token.record.id, Watched::Task(watch)))
 }
 
 enum Watched {
@@ -61,9 +63,9 @@ impl Watched {
     }
 }
 
-fn events(app: Arc<App>, watched: Watched) -> Response {
+fn events(app: Arc<App>, token: TokenId, watched: Watched) -> Response {
     let (send, receive) = mpsc::channel(1);
-    tokio::spawn(watch(app, watched, send));
+    tokio::spawn(watch(app, token, watched, send));
     let events = stream::unfold(receive, |mut receive| async move {
         receive.recv().await.map(|event| (Ok::<_, Infallible>(Bytes::from_static(event.as_bytes())), receive))
     });
@@ -74,8 +76,8 @@ fn events(app: Arc<App>, watched: Watched) -> Response {
     (headers, Body::from_stream(events)).into_response()
 }
 
-/// Tells of changes until nobody listens any more or the server stops.
-async fn watch(app: Arc<App>, watched: Watched, events: mpsc::Sender<&'static str>) {
+/// Tells of changes until nobody listens any more, the token is no longer good or the server stops.
+async fn watch(app: Arc<App>, token: TokenId, watched: Watched, events: mpsc::Sender<&'static str>) {
     // What changed between the rendering of the page and now was told to nobody: the first word is "look", too.
     let mut event = CHANGED;
     loop {
@@ -83,7 +85,7 @@ async fn watch(app: Arc<App>, watched: Watched, events: mpsc::Sender<&'static st
         let changed = watched.changed(&app);
         tokio::pin!(changed);
         changed.as_mut().enable();
-        if events.send(event).await.is_err() {
+        if events.send(event).await.is_err() || !app.is_good(token) {
             return;
         }
         let next = async {

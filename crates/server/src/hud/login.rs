@@ -11,11 +11,12 @@ use windlass_model::project::Scope;
 use super::answer::{Failure, Shown, redirect, set_cookie, show};
 use super::assets;
 use super::guard::{Here, is_secure};
-use super::session::{COOKIE, FAILURE_DELAY};
+use super::session::{FAILURE_DELAY, cookie_name};
 use crate::app::App;
 use crate::body;
 use crate::error::ApiError;
 use crate::query::Query;
+use crate::serve::Peer;
 
 /// Largest form, but for those that carry a payload or a file.
 const FORM_BYTES: usize = 64 * 1024;
@@ -39,6 +40,7 @@ fn ask(next: &str, problem: &'static str) -> Response {
 
 /// `POST /login`: begins a session. What failed is answered slowly, what is right at once, however many fail.
 pub(super) async fn login(State(app): State<Arc<App>>, headers: HeaderMap, request: Request) -> Shown {
+    let from = request.extensions().get::<Peer>().map(|peer| peer.0);
     let form = body::read(&app, &headers, request.into_body(), FORM_BYTES).await?;
     let form = Query::parse(&String::from_utf8_lossy(&form.bytes));
     let now = app.now();
@@ -54,20 +56,15 @@ pub(super) async fn login(State(app): State<Arc<App>>, headers: HeaderMap, reque
             "This token is for runners: it shows nothing."
         }
         Some(token) => {
-            token.note_use(now);
             let mut response = redirect(next);
-            set_cookie(
-                response.headers_mut(),
-                COOKIE,
-                &app.hud.cookie(token.record.id, now),
-                None,
-                is_secure(&headers),
-            );
+            let (name, is_secure) = (cookie_name(is_secure(&headers)), is_secure(&headers));
+            let value = app.hud.cookie(token.record.id, now);
+            set_cookie(response.headers_mut(), name, &value, None, is_secure);
             return Ok(response);
         }
         None => "This token is not known here: it is wrong, or was revoked.",
     };
-    let Ok(_turn) = app.hud.failures.try_acquire() else {
+    let Some(_turn) = app.hud.failures.begin(from) else {
         let msg = "too many logins have failed just now; try again in a moment";
         return Err(Failure::from(ApiError::new(StatusCode::TOO_MANY_REQUESTS, msg)));
     };
@@ -77,19 +74,22 @@ pub(super) async fn login(State(app): State<Arc<App>>, headers: HeaderMap, reque
     Ok(response)
 }
 
-/// Whether a path is one of this server's: `//host` and `/\host` are not.
+/// Whether a path is one of this server's: `//host` and `/\host` are not, and browsers read over tabs and line breaks.
 fn is_local(path: &str) -> bool {
-    path.starts_with('/') && !path[1..].starts_with(['/', '\\'])
+    path.starts_with('/')
+        && !path.starts_with("//")
+        && !path.contains(|c: char| c == '\\' || c.is_control() || c.is_whitespace())
 }
 
 /// `POST /logout`.
-pub(super) async fn logout() -> Response {
+pub(super) async fn logout(headers: HeaderMap) -> Response {
     let mut response = redirect("/login");
-    set_cookie(response.headers_mut(), COOKIE, "", Some(0), false);
+    let is_secure = is_secure(&headers);
+    set_cookie(response.headers_mut(), cookie_name(is_secure), "", Some(0), is_secure);
     response
 }
 
-/// `GET /`: the oldest project in reach.
+/// `GET /`: the oldest project in reach, or what there is to do in it for whoever may not look.
 pub(super) async fn home(State(app): State<Arc<App>>, here: Here) -> Shown {
     let own = here.session()?.token.record.project;
     let first = match own {
@@ -97,7 +97,8 @@ pub(super) async fn home(State(app): State<Arc<App>>, here: Here) -> Shown {
         None => app.projects().first().map(|p| p.id),
     };
     let first = first.ok_or_else(|| ApiError::not_found("Project"))?;
-    Ok(redirect(&format!("/p/{first}")))
+    let may_read = here.session()?.token.record.allows(Scope::Read, Some(first));
+    Ok(redirect(&if may_read { format!("/p/{first}") } else { format!("/p/{first}/queue") }))
 }
 
 #[cfg(test)]
@@ -107,7 +108,17 @@ mod tests {
     #[test]
     fn nobody_is_sent_elsewhere_after_the_login() {
         assert!(is_local("/p/5?x=//y"));
-        for elsewhere in ["//evil", "/\\evil", "http://evil", "", "evil"] {
+        for elsewhere in [
+            "//evil",
+            "/\\evil",
+            "http://evil",
+            "",
+            "evil",
+            "/\t/evil",
+            "/\n/evil",
+            "/ /evil",
+            "/p\\..//evil",
+        ] {
             assert!(!is_local(elsewhere), "{elsewhere}");
         }
     }

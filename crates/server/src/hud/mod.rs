@@ -7,10 +7,10 @@
 //! | module | holds |
 //! |---|---|
 //! | [`routes`] | every page and action, once, with who may use it |
-//! | [`session`] | the cookie: signed, expiring, bound to a token; and what protects forms |
+//! | [`session`], [`failures`] | the cookie: signed, expiring, bound to a token; what protects forms; failed logins |
 //! | [`guard`] | lets requests through to pages, or to the login |
 //! | [`shell`], [`answer`] | what is around every page; headers, redirects, errors as pages |
-//! | [`show`], [`ansi`], [`payload`], [`chart`] | values as people read them |
+//! | [`show`], [`ansi`], [`payload`], [`chart`], [`timeline`] | values as people read them |
 //! | [`firings`] | what schedules will do |
 //! | [`range`], [`needs`] | what the overview reaches over, and what it says needs a look |
 //! | [`live`] | the event stream that says "look again" |
@@ -22,6 +22,7 @@ mod assets;
 mod chart;
 mod choices;
 mod codes;
+mod failures;
 mod firings;
 mod form;
 mod guard;
@@ -43,6 +44,7 @@ mod shell;
 mod show;
 mod task;
 mod tasks;
+mod timeline;
 mod tokens;
 
 pub use guard::mount;

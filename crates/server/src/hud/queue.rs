@@ -12,6 +12,7 @@ use super::answer::{Shown, show};
 use super::choices::code_names;
 use super::form::Form;
 use super::guard::Here;
+use super::payload;
 use super::shell::Shell;
 use super::task::to_task;
 use crate::api::params::Id;
@@ -70,6 +71,10 @@ pub(super) async fn edit(
         return Err(ApiError::forbidden("the payload is shown to those who may read").into());
     }
     let task = app.task_of(project, id).await?.new;
+    if !here.may(Scope::Manage) && payload::content(&task.payload, false).is_masked {
+        let msg = "something in this payload looks like a secret, which is shown to those who may manage";
+        return Err(ApiError::forbidden(msg).into());
+    }
     let payload = String::from_utf8(task.payload)
         .map_err(|_| ApiError::bad_request("the payload is not text, so it cannot be edited here"))?;
     let page = QueuePage {

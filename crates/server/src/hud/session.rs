@@ -10,28 +10,31 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, header};
 use ring::hmac;
-use tokio::sync::Semaphore;
 use windlass_model::id::{Id, Seq, TokenId};
 use windlass_model::time::Timestamp;
 
+use super::failures::Failures;
+use super::guard::is_secure;
 use crate::app::App;
 use crate::tokens::Token;
 
-/// Name of the cookie.
-pub(super) const COOKIE: &str = "windlass";
+/// Name of the cookie. By TLS it has a prefix, with which no browser takes it from a neighbouring host: nobody can be
+/// made to use somebody else's session.
+pub(super) fn cookie_name(is_secure: bool) -> &'static str {
+    if is_secure { "__Host-windlass" } else { "windlass" }
+}
 
 /// How long a session lasts after the last page that was asked for, more or less.
 const LIFETIME: Duration = Duration::from_secs(12 * 3600);
 
-/// Failed logins that are answered at once; each takes a second, so that guessing is slow however it is done.
-const FAILURES: usize = 8;
+/// How long a failed login takes, so that guessing is slow however it is done.
 pub(super) const FAILURE_DELAY: Duration = Duration::from_secs(1);
 
 /// What the HUD keeps beside the server's own.
 #[derive(Debug)]
 pub struct Hud {
     key: hmac::Key,
-    pub(super) failures: Semaphore,
+    pub(super) failures: Failures,
 }
 
 /// Somebody who is logged in.
@@ -48,7 +51,7 @@ pub(super) struct Session {
 impl Hud {
     /// The HUD that signs with `secret`.
     pub fn new(secret: &[u8; 32]) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), failures: Semaphore::new(FAILURES) }
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), failures: Failures::default() }
     }
 
     /// The value of the cookie of a session with `token` that begins or goes on at `now`.
@@ -87,7 +90,7 @@ impl Hud {
 
 /// The session that the request belongs to, if it has one that holds at `now`.
 pub(super) fn of(app: &App, headers: &HeaderMap, now: Timestamp) -> Option<Session> {
-    let (id, ends_at) = app.hud.read(cookie(headers, COOKIE)?)?;
+    let (id, ends_at) = app.hud.read(cookie(headers, cookie_name(is_secure(headers)))?)?;
     let token = app.tokens.by_id(id).filter(|token| !token.record.is_expired(now))?;
     (now < ends_at).then(|| Session { csrf: app.hud.csrf(id), token, ends_at })
 }

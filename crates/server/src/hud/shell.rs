@@ -19,13 +19,16 @@ const SECTIONS: [(&str, &str, &str); 6] = [
     ("Tokens", "/tokens", "k"),
 ];
 
+/// Most other projects that every page links to.
+const MOST_OTHERS: usize = 20;
+
 /// What is around a page.
 #[derive(Debug)]
 pub(super) struct Shell {
     pub(super) title: String,
     pub(super) project: ProjectId,
     pub(super) project_name: String,
-    /// The other projects in reach.
+    /// The oldest other projects in reach.
     pub(super) others: Vec<(ProjectId, String)>,
     pub(super) sections: Vec<Section>,
     /// What whoever is logged in is called.
@@ -82,7 +85,7 @@ impl Here {
             title: title.to_owned(),
             project,
             project_name: self.project.as_ref().map(|p| p.name.clone()).unwrap_or_default(),
-            others: others.collect(),
+            others: others.take(MOST_OTHERS).collect(),
             sections: sections
                 .map(|(name, path, key)| Section {
                     name,

@@ -22,6 +22,11 @@ impl When {
         Self { at, now }
     }
 
+    /// The instant.
+    pub(super) fn at(&self) -> Timestamp {
+        self.at
+    }
+
     /// The instant, for machines.
     pub(super) fn instant(&self) -> String {
         self.at.to_string()

@@ -6,10 +6,14 @@ use std::time::Duration;
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
+use http::{HeaderValue, header};
 use windlass_model::exit::{Exit, Outcome};
 use windlass_model::id::{ProjectId, TaskId};
+use windlass_model::limits::Limits;
 use windlass_model::project::Scope;
-use windlass_model::task::{Attempt, Task};
+use windlass_model::task::{Attempt, Status, Task};
+use windlass_model::time::Timestamp;
+use windlass_store::types::TaskQuery;
 
 use super::answer::{Shown, done, show};
 use super::guard::Here;
@@ -18,6 +22,8 @@ use super::payload::{self, Content};
 use super::same::{Same, quoted};
 use super::shell::Shell;
 use super::show::{When, bytes, span, span_ms};
+use super::tasks::Row;
+use super::timeline::{Stretch, timeline};
 use crate::api::params::Id;
 use crate::api::present::Names;
 use crate::api::queueing::Origin;
@@ -46,31 +52,46 @@ struct TaskPage {
     payload: Content,
     payload_size: String,
     reveal: String,
+    is_revealed: bool,
     attempts: Vec<AttemptRow>,
+    timeline: String,
+    /// The attempt whose log is shown.
+    attempt: u32,
     log: Lines,
     /// The event stream that goes on where the lines end; empty: nothing will follow.
     log_live: String,
     result: Option<Content>,
+    queued: Vec<Row>,
     same: Vec<Same>,
 }
 
-/// An ended attempt.
+/// Tasks that it queued, as far as its page lists them.
+const MOST_QUEUED: usize = 20;
+
+/// An attempt.
 struct AttemptRow {
     n: u32,
     outcome: &'static str,
     exit: String,
     started: When,
-    wall: String,
-    /// Share of the longest attempt, in percent.
-    share: u64,
+    ended: Timestamp,
+    wall: Use,
     cpu: String,
-    memory: String,
+    memory: Use,
     isolation: String,
     missing: Vec<String>,
     msg: String,
 }
 
-/// `GET /p/{project}/tasks/{id}`.
+/// What was used of what there was.
+struct Use {
+    used: u64,
+    of: u64,
+    shown: String,
+    of_shown: String,
+}
+
+/// `GET /p/{project}/tasks/{id}?attempt=N&line=N&reveal=1`.
 pub(super) async fn page(
     State(app): State<Arc<App>>,
     here: Here,
@@ -80,35 +101,47 @@ pub(super) async fn page(
 ) -> Shown {
     let task = app.task_of(project, id).await?;
     let (new, state, now) = (&task.new, &task.state, app.now());
-    let name = Names::new(&app).name(new.code).await?;
+    let mut names = Names::new(&app);
+    let name = names.name(new.code).await?;
     let (_, explain) = explain::explain(&app, &task).await?;
     let may_reveal = here.may(Scope::Manage);
     let reveal = query.flag("reveal") && may_reveal;
     let shown = payload::content(&new.payload, reveal);
     let attempt = logs::count(&query, "attempt")?;
-    let log = match app.store.log(id, attempt, 0).await? {
+    let (attempt, log, log_live) = match app.store.log(id, attempt, 0).await? {
         Some(part) => {
-            let is_live = !part.is_whole;
-            let lines = log::lines(&logs::chunks(&app, id, &part, 0).await?);
+            let lines = log::shown(&app, id, &part, logs::count(&query, "line")?).await?;
             let live = format!(
                 "/p/{project}/tasks/{id}/log/live?attempt={}&after={}&lines={}&open={}",
                 part.attempt,
                 lines.after,
-                lines.lines.last().map_or(0, |l| l.n),
+                lines.lines.back().map_or(0, |l| l.n),
                 u8::from(lines.is_open)
             );
-            (lines, if is_live { live } else { String::new() })
+            let goes_on = !part.is_whole && lines.later == 0;
+            (part.attempt, lines, if goes_on { live } else { String::new() })
         }
-        None if state.status.is_final() => (Lines::default(), String::new()),
-        None => (Lines::default(), format!("/p/{project}/tasks/{id}/log/live")),
+        None if state.status.is_final() || attempt.is_some() => {
+            (attempt.unwrap_or(state.attempts), Lines::default(), String::new())
+        }
+        None => (1, Lines::default(), format!("/p/{project}/tasks/{id}/log/live")),
     };
     let result = match app.store.result(id).await? {
-        Some(stored) => Some(payload::content(&app.content(id, stored).await?, true)),
+        Some(stored) => Some(payload::content(&app.content(id, stored).await?, reveal)),
         None => None,
     };
+    let has_secrets = shown.is_masked || result.as_ref().is_some_and(|r| r.is_masked);
+    let revision = app.store.revision(new.code, new.rev).await?;
+    let limits = app.policy().limits(&revision.map(|r| r.wishes).unwrap_or_default());
     let ended = app.store.attempts(id).await?;
-    let longest = ended.iter().map(|a| wall(a).as_millis()).max().unwrap_or(1).max(1);
+    let mut attempts: Vec<AttemptRow> =
+        ended.iter().map(|a| AttemptRow::ended(a, &limits, new.timeout_s, now)).collect();
+    attempts.extend(AttemptRow::running(&task, &limits, now));
+    let queued_by = TaskQuery { parent: Some(id), ..TaskQuery::of(project, MOST_QUEUED) };
     Ok(show(&TaskPage {
+        timeline: timeline_of(&task, &attempts, now),
+        queued: Row::all(&app, &mut names, &queued_by).await?,
+        links: links(&app, &mut names, project, &task).await?,
         id,
         code: format!("/p/{project}/codes/{}", new.code),
         status: state.status.as_str(),
@@ -119,17 +152,18 @@ pub(super) async fn page(
         msg: state.msg.clone(),
         facts: facts(&task),
         times: times(&task, |at| When::new(at, now)),
-        links: links(project, &task),
         payload_size: bytes(new.payload.len() as u64),
-        reveal: if shown.is_masked && may_reveal {
+        is_revealed: reveal,
+        reveal: if has_secrets && may_reveal {
             format!("/p/{project}/tasks/{id}?reveal=1")
         } else {
             String::new()
         },
         payload: shown,
-        attempts: ended.iter().map(|a| AttemptRow::new(a, When::new(a.started_at, now), longest)).collect(),
-        log: log.0,
-        log_live: log.1,
+        attempts,
+        attempt,
+        log,
+        log_live,
         result,
         same: same(project, &task, &name),
         code_name: name,
@@ -164,7 +198,7 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
     facts.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
 
-fn times(task: &Task, when: impl Fn(windlass_model::time::Timestamp) -> When) -> Vec<(&'static str, When)> {
+fn times(task: &Task, when: impl Fn(Timestamp) -> When) -> Vec<(&'static str, When)> {
     let (new, state) = (&task.new, &task.state);
     let due = (state.run_at > new.created_at && !state.status.is_final()).then_some(state.run_at);
     let times = [
@@ -176,15 +210,44 @@ fn times(task: &Task, when: impl Fn(windlass_model::time::Timestamp) -> When) ->
     times.into_iter().filter_map(|(name, at)| Some((name, when(at?)))).collect()
 }
 
-/// Where it came from and what came of it: name, text, path.
-fn links(project: ProjectId, task: &Task) -> Vec<(&'static str, String, String)> {
+/// Where it came from: name, text, path.
+async fn links(
+    app: &App,
+    names: &mut Names<'_>,
+    project: ProjectId,
+    task: &Task,
+) -> Result<Vec<(&'static str, String, String)>, ApiError> {
     let new = &task.new;
-    let to_task = |name, id: TaskId| (name, id.to_string(), format!("/p/{project}/tasks/{id}"));
     let mut links = Vec::new();
-    links.extend(new.schedule.map(|id| ("Schedule", id.to_string(), format!("/p/{project}/schedules/{id}"))));
-    links.extend(new.parent.map(|id| to_task("Queued by", id)));
-    links.extend(new.retry_of.map(|id| to_task("Retry of", id)));
-    links
+    if let Some(id) = new.schedule {
+        let name = app.store.schedule(id).await?.map(|schedule| schedule.name).filter(|n| !n.is_empty());
+        let name = name.unwrap_or_else(|| id.to_string());
+        links.push(("Made by schedule", name, format!("/p/{project}/schedules/{id}")));
+    }
+    for (name, of) in [("Queued by", new.parent), ("Retry of", new.retry_of)] {
+        let Some(id) = of else { continue };
+        let words = match app.store.task(id).await? {
+            Some(task) => format!("{} {id}", names.name(task.new.code).await?),
+            None => id.to_string(),
+        };
+        links.push((name, words, format!("/p/{project}/tasks/{id}")));
+    }
+    Ok(links)
+}
+
+/// Every attempt between its beginning and its end, from when the task was queued.
+fn timeline_of(task: &Task, attempts: &[AttemptRow], now: Timestamp) -> String {
+    let stretches: Vec<Stretch> = attempts
+        .iter()
+        .map(|a| Stretch {
+            n: a.n,
+            class: a.outcome,
+            words: a.exit.clone(),
+            from: a.started.at(),
+            to: a.ended,
+        })
+        .collect();
+    timeline(task.new.created_at, task.state.ended_at.unwrap_or(now), &stretches)
 }
 
 fn same(project: ProjectId, task: &Task, name: &str) -> Vec<Same> {
@@ -197,6 +260,14 @@ fn same(project: ProjectId, task: &Task, name: &str) -> Vec<Same> {
         &format!("/tasks/{id}/log"),
         None,
     )];
+    same.push(Same::new(
+        "List what it queued",
+        format!("windlass tasks --parent {id}"),
+        "GET",
+        project,
+        &format!("/tasks?parent_id={id}"),
+        None,
+    ));
     if !task.state.status.is_final() {
         same.push(Same::new(
             "Cancel it",
@@ -216,7 +287,9 @@ fn same(project: ProjectId, task: &Task, name: &str) -> Vec<Same> {
         None,
     ));
     let payload = String::from_utf8_lossy(&task.new.payload);
-    if payload.len() < 500 && !payload::content(&task.new.payload, false).is_masked {
+    // To be pasted into a terminal, where control characters do things, and an `@` is a file.
+    let is_plain = !payload.chars().any(|c| c.is_control() && c != '\n') && !payload.starts_with(['@', '-']);
+    if payload.len() < 500 && is_plain && !payload::content(&task.new.payload, false).is_masked {
         let body = serde_json::json!({ "tasks": [{ "code_name": name, "payload": payload }] }).to_string();
         let cli = format!("windlass queue {} --payload {}", quoted(name), quoted(&payload));
         same.push(Same::new("Queue one like it", cli, "POST", project, "/tasks", Some(&body)));
@@ -230,8 +303,40 @@ fn wall(attempt: &Attempt) -> Duration {
     used.unwrap_or_else(|| attempt.ended_at.since(attempt.started_at))
 }
 
+impl Use {
+    fn of_time(used: Duration, timeout_s: u32) -> Self {
+        let of = Duration::from_secs(timeout_s.into());
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self { used: ms(used), of: ms(of), shown: span(used), of_shown: span(of) }
+    }
+
+    fn of_memory(used: u64, of: u64) -> Self {
+        Self { used, of, shown: if used == 0 { String::new() } else { bytes(used) }, of_shown: bytes(of) }
+    }
+}
+
 impl AttemptRow {
-    fn new(attempt: &Attempt, started: When, longest_ms: u128) -> Self {
+    /// The attempt that is under way.
+    fn running(task: &Task, limits: &Limits, now: Timestamp) -> Option<Self> {
+        let state = &task.state;
+        let started =
+            state.started_at.filter(|_| matches!(state.status, Status::Preparing | Status::Running))?;
+        Some(Self {
+            n: state.attempts,
+            outcome: state.status.as_str(),
+            exit: state.status.to_string(),
+            started: When::new(started, now),
+            ended: now,
+            wall: Use::of_time(now.since(started), task.new.timeout_s),
+            cpu: String::new(),
+            memory: Use::of_memory(0, limits.memory_bytes),
+            isolation: String::new(),
+            missing: Vec::new(),
+            msg: String::new(),
+        })
+    }
+
+    fn ended(attempt: &Attempt, limits: &Limits, timeout_s: u32, now: Timestamp) -> Self {
         let (outcome, exit) = match &attempt.outcome {
             Outcome::Lost => ("killed", "runner lost".to_owned()),
             Outcome::Exited(Exit::Code(0)) => ("complete", "exit 0".to_owned()),
@@ -253,11 +358,11 @@ impl AttemptRow {
             n: attempt.n,
             outcome,
             exit,
-            started,
-            wall: span(wall),
-            share: (wall.as_millis() * 100 / longest_ms) as u64,
-            cpu: span(Duration::from_micros(usage.user_us + usage.system_us)),
-            memory: bytes(usage.peak_memory_bytes),
+            started: When::new(attempt.started_at, now),
+            ended: attempt.ended_at,
+            wall: Use::of_time(wall, timeout_s),
+            cpu: span(Duration::from_micros(usage.user_us.saturating_add(usage.system_us))),
+            memory: Use::of_memory(usage.peak_memory_bytes, limits.memory_bytes),
             isolation: isolation.map_or(String::new(), |i| i.level.clone()),
             missing: isolation.map_or(Vec::new(), |i| i.missing.clone()),
             msg: attempt.msg.clone(),
@@ -273,7 +378,11 @@ pub(super) async fn result(
 ) -> Shown {
     app.task_of(project, id).await?;
     let stored = app.store.result(id).await?.ok_or_else(|| ApiError::not_found("Result"))?;
-    Ok(written_by_worker("application/octet-stream", app.content(id, stored).await?))
+    let mut answer = written_by_worker("application/octet-stream", app.content(id, stored).await?);
+    let name = HeaderValue::from_str(&format!("attachment; filename=\"{id}.result\""));
+    let name = name.map_err(|_| ApiError::internal("an id is no file name"))?;
+    answer.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+    Ok(answer)
 }
 
 /// `POST /p/{project}/tasks/{id}/cancel`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::State;
 use windlass_model::id::{CodeId, ProjectId, TaskId};
+use windlass_model::project::Scope;
 use windlass_model::task::{Status, Task};
 use windlass_store::types::{Cancelled, Counts, Statuses, TaskQuery};
 
@@ -12,6 +13,7 @@ use super::answer::{Shown, done, show};
 use super::choices::code_names;
 use super::form::Form;
 use super::guard::Here;
+use super::payload;
 use super::same::{Same, quoted};
 use super::shell::Shell;
 use super::show::{When, count, counted, line, span};
@@ -28,6 +30,9 @@ const PER_PAGE: usize = 50;
 
 /// Tasks that one page looks through for a text.
 const LOOKED_THROUGH: usize = 20_000;
+
+/// Tasks that are ticked by a page or, in a form of one's own, by hand.
+const MOST_TICKED: usize = 1_000;
 
 /// How far what a filter means is counted.
 const COUNTED: usize = 10_000;
@@ -97,8 +102,7 @@ impl Row {
         let (new, state) = (&task.new, &task.state);
         let took = state.started_at.map(|from| state.ended_at.unwrap_or(now).since(from));
         let is_payload = state.msg.is_empty();
-        let text =
-            if is_payload { super::payload::content(&new.payload, false).text } else { state.msg.clone() };
+        let text = if is_payload { payload::in_list(&new.payload) } else { state.msg.clone() };
         Ok(Self {
             id: new.id,
             status: state.status.as_str(),
@@ -138,7 +142,10 @@ pub(super) async fn page(
     let wanted = filters::tasks(&app, project, &query, Statuses::ALL).await?;
     let text = query.get("text").unwrap_or_default().to_lowercase();
     let found = match wanted {
-        Some(wanted) => find(&app, TaskQuery { limit: PER_PAGE, ..wanted }, &text).await?,
+        Some(wanted) => {
+            let may_reveal = here.may(Scope::Manage);
+            find(&app, TaskQuery { limit: PER_PAGE, ..wanted }, &text, may_reveal).await?
+        }
         None => Found::default(),
     };
     let mut names = Names::new(&app);
@@ -192,7 +199,7 @@ struct Found {
 }
 
 /// The tasks of a page; with a text, those that have it in payload, message or label.
-async fn find(app: &App, mut wanted: TaskQuery, text: &str) -> Result<Found, ApiError> {
+async fn find(app: &App, mut wanted: TaskQuery, text: &str, may_reveal: bool) -> Result<Found, ApiError> {
     let limit = wanted.limit;
     let mut found = Found::default();
     wanted.limit = if text.is_empty() { limit + 1 } else { 1_000 };
@@ -205,7 +212,7 @@ async fn find(app: &App, mut wanted: TaskQuery, text: &str) -> Result<Found, Api
             }
             found.seen += 1;
             found.cursor = Some(task.new.id);
-            if text.is_empty() || has_text(&task, text) {
+            if text.is_empty() || has_text(&task, text, may_reveal) {
                 found.tasks.push(task);
             }
         }
@@ -221,12 +228,12 @@ async fn find(app: &App, mut wanted: TaskQuery, text: &str) -> Result<Found, Api
     }
 }
 
-fn has_text(task: &Task, text: &str) -> bool {
-    let has = |bytes: &[u8]| String::from_utf8_lossy(bytes).to_lowercase().contains(text);
-    has(task.state.msg.as_bytes())
-        || has(&task.new.payload)
-        || task.new.label.as_ref().is_some_and(|label| has(label.as_bytes()))
+fn has_text(task: &Task, text: &str, may_reveal: bool) -> bool {
+    let has = |within: &str| within.to_lowercase().contains(text);
+    has(&task.state.msg)
+        || task.new.label.as_deref().is_some_and(has)
         || task.new.id.to_string() == text
+        || payload::has_text(&task.new.payload, text, may_reveal)
 }
 
 impl Filter {
@@ -332,6 +339,9 @@ pub(super) async fn retry(
 
 async fn ticked(app: &App, project: ProjectId, form: &Query) -> Result<Vec<TaskId>, ApiError> {
     let mut ids = Vec::new();
+    if form.all("id").count() > MOST_TICKED {
+        return Err(ApiError::bad_request(format!("id: at most {MOST_TICKED} tasks can be ticked at once")));
+    }
     for id in form.all("id").filter_map(|id| id.parse().ok()) {
         app.task_of(project, id).await?;
         ids.push(id);

@@ -132,6 +132,183 @@ async fn a_form_that_is_not_ours_does_nothing() {
 }
 
 #[tokio::test]
+async fn no_action_is_done_without_what_only_its_own_page_knows() {
+    let server = TestServer::start().await;
+    let project = server.project.to_string();
+    let browser = Browser::with(&server, &server.admin).await;
+    let foreign = Browser::with(&server, &server.token(&[Scope::Manage]).await).await;
+    let home = format!("/p/{project}");
+    let (own, others) = (browser.csrf(&home).await, foreign.csrf(&home).await);
+    assert_ne!(own, others);
+    let actions: Vec<_> = pages().into_iter().filter(|page| page.method == Method::POST).collect();
+    assert!(actions.len() > 10);
+    for page in &actions {
+        if page.access == Access::Open {
+            continue;
+        }
+        let path = filled(page, &project);
+        for csrf in ["", "?csrf=", "?csrf=x", &format!("?csrf={others}"), &format!("?csrf={own}x")] {
+            let answer = browser.send(Method::POST, &format!("{path}{csrf}"), "").await;
+            assert_eq!(answer.status, 403, "{page:?} {csrf}: {}", answer.text());
+            assert!(answer.text().contains("not one of yours"), "{page:?}");
+        }
+        // The form's own token, shown by a page of another site, or in the body where it is not looked for.
+        for site in ["cross-site", "same-site", "none"] {
+            let request = Request::builder().method(Method::POST).uri(format!("{path}?csrf={own}"));
+            let request = request.header("cookie", &browser.cookie).header("sec-fetch-site", site);
+            assert_eq!(
+                server.send(request.body(Body::empty()).unwrap()).await.status,
+                403,
+                "{page:?} {site}"
+            );
+        }
+        let in_body = browser.send(Method::POST, &path, &format!("csrf={own}")).await;
+        assert_eq!(in_body.status, 403, "{page:?}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_a_page_answers_is_for_one_reader_and_no_cache() {
+    let server = TestServer::start().await;
+    let browser = Browser::with(&server, &server.admin).await;
+    for page in pages().into_iter().filter(|page| page.method == Method::GET && page.access != Access::Open) {
+        if page.path.ends_with("/live") {
+            continue;
+        }
+        let answer = browser.send(Method::GET, &filled(&page, &server.project.to_string()), "").await;
+        let policy = answer.header("content-security-policy");
+        assert!(
+            policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{page:?}"
+        );
+        for (name, value) in [
+            ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ] {
+            assert_eq!(answer.header(name), value, "{page:?} {name}");
+        }
+    }
+    let odd = browser.send(Method::GET, "/p/%ff/tasks", "").await;
+    assert_eq!(odd.status, 404, "{}", odd.text());
+}
+
+#[tokio::test]
+async fn nobody_is_logged_in_by_another_site_or_sent_to_one() {
+    let server = TestServer::start().await;
+    let nobody = Browser { server: &server, cookie: String::new() };
+    let login = |headers: &[(&str, &str)], next: &str| {
+        let form = format!("token={}&next={next}", server.admin);
+        let mut request = Request::builder().method(Method::POST).uri("/login").header("host", "here:8080");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (server, request) = (&server, request.body(Body::from(form)).unwrap());
+        async move { server.send(request).await }
+    };
+    assert_eq!(login(&[("origin", "http://here:8080")], "").await.status, 303);
+    assert_eq!(login(&[("origin", "http://evil")], "").await.status, 403);
+    assert_eq!(login(&[("origin", "null")], "").await.status, 403);
+    assert_eq!(login(&[("sec-fetch-site", "cross-site")], "").await.status, 403);
+    let behind_proxy = [("sec-fetch-site", "same-origin"), ("origin", "https://windlass.example")];
+    assert_eq!(login(&behind_proxy, "").await.status, 303, "the proxy changed the host");
+    for evil in ["//evil", "%2F%2Fevil", "/%09/evil", "/%0a/evil", "/%5Cevil", "https:evil", "/%20/evil"] {
+        assert_eq!(login(&[], evil).await.header("location"), "/", "{evil}");
+        let page = nobody.send(Method::GET, &format!("/login?next={evil}"), "").await.text();
+        assert!(!page.contains("<script") && page.contains("name=\"next\""));
+    }
+    assert_eq!(login(&[], "/p/5%3Fx").await.header("location"), "/p/5?x");
+
+    let by_tls = login(&[("x-forwarded-proto", "https")], "").await;
+    let cookie = by_tls.header("set-cookie");
+    assert!(
+        cookie.starts_with("__Host-windlass=") && cookie.contains("; Secure") && cookie.contains("HttpOnly")
+    );
+    let value = cookie.split(';').next().unwrap();
+    let home = |cookie: String, proto: &'static str| {
+        let request = Request::builder().uri(format!("/p/{}", server.project)).header("cookie", cookie);
+        let request = request.header("x-forwarded-proto", proto).body(Body::empty()).unwrap();
+        let server = &server;
+        async move { server.send(request).await.status.as_u16() }
+    };
+    assert_eq!(home(value.to_owned(), "https").await, 200);
+    assert_eq!(home(value.replace("__Host-", ""), "https").await, 303, "a neighbour could have set it");
+}
+
+#[tokio::test]
+async fn what_workers_and_clients_write_stays_text() {
+    let server = TestServer::start().await;
+    let evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>";
+    let variable = evil.replace('=', "");
+    let options = json!({ "env_vars": { variable: "x" }, "config": evil, "command": evil });
+    let code = server.code(evil, options).await;
+    let task = json!({ "code_name": evil, "payload": evil, "label": evil });
+    let id = server.queue(task).await;
+    let schedule =
+        json!({ "schedules": [{ "code_name": evil, "name": evil, "payload": evil, "run_every": 600 }] });
+    let schedule = server.post("schedules", schedule).await.json()["schedules"][0]["id"].clone();
+    server.app.create_token(Some(server.project), &[Scope::Read], evil, None).await.unwrap();
+    server.app.create_project(evil).await.unwrap();
+    let runner = server.runner(1).await;
+    let claimed = runner.claim_one().await;
+    let noise = format!("{evil}\n\x1b[31m{evil}\x1b]0;{evil}\x07\x1b[<script>m{evil}\n");
+    let log = vec![chunk(1, Stream::Stdout, noise.as_bytes()), chunk(2, Stream::Stderr, evil.as_bytes())];
+    let report = windlass_model::runner::Report { log, ..report(&claimed, Exit::Code(3)) };
+    runner.finish(vec![report]).await;
+    let browser = Browser::with(&server, &server.admin).await;
+    let base = format!("/p/{}", server.project);
+    let text = percent_encoding::utf8_percent_encode(evil, percent_encoding::NON_ALPHANUMERIC).to_string();
+    for path in [
+        String::new(),
+        "/tasks".to_owned(),
+        format!("/tasks?text={text}&label={text}&code_name={text}&cluster={text}"),
+        format!("/tasks/{id}"),
+        format!("/tasks/{id}/edit"),
+        "/codes".to_owned(),
+        format!("/codes/{code}"),
+        format!("/queue?code_name={text}"),
+        "/schedules".to_owned(),
+        format!("/schedules/{}", schedule.as_str().unwrap()),
+        format!("/schedules/new?code_name={text}"),
+        "/tokens".to_owned(),
+        "/runners".to_owned(),
+    ] {
+        let answer = browser.send(Method::GET, &format!("{base}{path}"), "").await;
+        let html = answer.text();
+        assert_eq!(answer.status, 200, "{path}: {html}");
+        assert!(!html.contains("<script>alert") && !html.contains("<img src=x"), "{path}: {html}");
+        assert!(!html.contains("\"'><img"), "{path}");
+    }
+    let failure = browser.send(Method::GET, &format!("{base}/tasks?schedule_id={text}"), "").await;
+    assert_eq!(failure.status, 400);
+    assert!(!failure.text().contains("<img src=x"), "{}", failure.text());
+    let long = "x".repeat(20_000);
+    let failure = browser.send(Method::GET, &format!("{base}/tasks?schedule_id={long}"), "").await.text();
+    assert!(failure.len() < 3_000, "{}", failure.len());
+}
+
+#[tokio::test]
+async fn secrets_in_payloads_are_for_those_who_may_manage() {
+    let server = TestServer::start().await;
+    server.code("w", json!({})).await;
+    let id =
+        server.queue(json!({ "code_name": "w", "payload": r#"{"zone":"ANZ","password":"hush"}"# })).await;
+    let reader = Browser::with(&server, &server.token(&[Scope::Read, Scope::Queue]).await).await;
+    let base = format!("/p/{}", server.project);
+    for path in ["", "/tasks", &format!("/tasks/{id}"), &format!("/tasks/{id}?reveal=1"), "/tasks?text=anz"] {
+        let html = reader.page(&format!("{base}{path}")).await;
+        assert!(!html.contains("hush") && html.contains(&id), "{path}");
+    }
+    assert!(reader.page(&format!("{base}/tasks?text=hush")).await.contains("Nothing matches"));
+    let edit = reader.send(Method::GET, &format!("{base}/tasks/{id}/edit"), "").await;
+    assert_eq!((edit.status.as_u16(), edit.text().contains("looks like a secret")), (403, true));
+    let manager = Browser::with(&server, &server.admin).await;
+    assert!(manager.page(&format!("{base}/tasks/{id}/edit")).await.contains("hush"));
+    assert!(manager.page(&format!("{base}/tasks?text=hush")).await.contains(&id));
+}
+
+#[tokio::test]
 async fn a_session_ends_with_its_token_and_its_time() {
     let server = TestServer::start().await;
     let (text, record) = server.app.create_token(None, &[Scope::Read], "short", None).await.unwrap();

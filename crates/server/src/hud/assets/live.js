@@ -3,6 +3,7 @@
 
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const offline = document.querySelector(".offline");
+const MOST_LINES = 10000;
 
 // Times: how long ago, kept true; the instant in the reader's zone for whoever points at it.
 const UNITS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
@@ -70,50 +71,101 @@ function follow() {
   addEventListener("pagehide", () => events.close());
 }
 
-// The log: what follows the lines that the page came with.
+// The log: what follows the lines that the page came with; a word in it; a line that is pointed at.
 function followLog(log) {
   const tools = document.querySelector("[data-log-tools]");
-  const [following, wrapping, find] = ["follow", "wrap", "find"].map((name) => tools.querySelector(`[data-${name}]`));
+  const tool = (name) => tools.querySelector(`[data-${name}]`);
+  const [following, wrapping, find, pause, found] = ["follow", "wrap", "find", "pause", "found"].map(tool);
   tools.hidden = false;
   wrapping.addEventListener("change", () => log.classList.toggle("wrap", wrapping.checked));
-  find.addEventListener("input", () => {
+
+  let hits = [];
+  let at = -1;
+  const showHit = () => {
+    log.querySelector(".l.hit")?.classList.remove("hit");
+    hits[at]?.classList.add("hit");
+    hits[at]?.scrollIntoView({ block: "nearest" });
+    found.textContent = find.value === "" ? "" : hits.length === 0 ? "not found" : `${at + 1} of ${hits.length}`;
+  };
+  const search = () => {
     const text = find.value.toLowerCase();
-    let first = null;
+    hits = [];
     for (const line of log.children) {
       const isFound = text !== "" && line.lastChild.textContent.toLowerCase().includes(text);
       line.classList.toggle("found", isFound);
-      first ??= isFound ? line : null;
+      if (isFound) hits.push(line);
     }
-    if (first) { following.checked = false; first.scrollIntoView({ block: "nearest" }); }
+    at = hits.length > 0 ? 0 : -1;
+    if (hits.length > 0) following.checked = false;
+    showHit();
+  };
+  const step = (by) => {
+    if (hits.length === 0) return;
+    at = (at + by + hits.length) % hits.length;
+    showHit();
+  };
+  find.addEventListener("input", search);
+  find.addEventListener("keydown", (event) => { if (event.key === "Enter") step(event.shiftKey ? -1 : 1); });
+  for (const button of all("[data-find-step]", tools)) button.addEventListener("click", () => step(Number(button.dataset.findStep)));
+
+  // A line's number is its address: it is put into the address bar without leaving the page.
+  log.addEventListener("click", (event) => {
+    const number = event.target.closest(".l > a");
+    if (!number || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    history.replaceState(null, "", number.href);
+    log.querySelector(".l.here")?.classList.remove("here");
+    number.parentElement.classList.add("here");
   });
+
   const toEnd = () => { if (following.checked) log.scrollTop = log.scrollHeight; };
   following.addEventListener("change", toEnd);
   log.addEventListener("scroll", () => {
     following.checked = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
   });
-  if (!location.hash.startsWith("#L")) toEnd();
-  if (!log.dataset.logFrom) return;
-  const events = new EventSource(log.dataset.logFrom);
-  events.onmessage = ({ data }) => {
+  if (location.hash.startsWith("#L")) following.checked = false; else toEnd();
+  if (!log.dataset.logFrom) { pause.hidden = true; return; }
+
+  const add = (piece) => {
+    if (piece.on && log.lastElementChild) {
+      log.lastElementChild.lastChild.insertAdjacentHTML("beforeend", piece.h);
+      return;
+    }
+    const line = document.createElement("div");
+    line.className = `l ${piece.s}`;
+    line.id = `L${piece.n}`;
+    const href = `${log.dataset.logLine}${piece.n}#L${piece.n}`;
+    const number = Object.assign(document.createElement("a"), { href, textContent: piece.n, tabIndex: -1 });
+    const text = document.createElement("span");
+    text.innerHTML = piece.h;
+    line.append(number, text);
+    log.append(line);
+  };
+  const addAll = (pieces) => {
     document.querySelector("[data-log-empty]")?.remove();
     const isFollowing = following.checked;
-    for (const piece of JSON.parse(data)) {
-      if (piece.on && log.lastElementChild) {
-        log.lastElementChild.lastChild.insertAdjacentHTML("beforeend", piece.h);
-        continue;
-      }
-      const line = document.createElement("div");
-      line.className = `l ${piece.s}`;
-      line.id = `L${piece.n}`;
-      const number = Object.assign(document.createElement("a"), { href: `#L${piece.n}`, textContent: piece.n, tabIndex: -1 });
-      const text = document.createElement("span");
-      text.innerHTML = piece.h;
-      line.append(number, text);
-      log.append(line);
-      while (log.children.length > 10000) log.firstElementChild.remove();
-    }
+    pieces.forEach(add);
+    while (log.children.length > MOST_LINES) log.firstElementChild.remove();
     following.checked = isFollowing;
     toEnd();
+  };
+  // While paused, what arrives is kept, the newest of it.
+  let kept = [];
+  let isPaused = false;
+  const tell = () => { pause.textContent = isPaused ? `Resume (${kept.length})` : "Pause"; };
+  pause.addEventListener("click", () => {
+    isPaused = !isPaused;
+    pause.setAttribute("aria-pressed", isPaused);
+    if (!isPaused) addAll(kept.splice(0));
+    tell();
+  });
+  const events = new EventSource(log.dataset.logFrom);
+  events.onmessage = ({ data }) => {
+    const pieces = JSON.parse(data);
+    if (!isPaused) { addAll(pieces); return; }
+    kept.push(...pieces);
+    if (kept.length > 2 * MOST_LINES) kept = kept.slice(-MOST_LINES);
+    tell();
   };
   events.addEventListener("end", () => events.close());
   addEventListener("pagehide", () => events.close());
