@@ -36,7 +36,9 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -126,10 +128,12 @@ impl Network {
         Ok((network, Services { doors, api: api.clone() }))
     }
 
-    /// The addresses of this host, but for those that mean something on one link only or lead to whoever asks.
+    /// The addresses of this host, but for those of its loopback, which lead to whoever asks.
     fn own_addresses(&self) -> io::Result<Vec<Prefix>> {
         let own = Links::open()?.addresses()?.into_iter().filter(|address| !address.is_loopback());
-        Ok(own.map(Prefix::only).collect())
+        // Once each: the slots of another runner share this host's end of their wires.
+        let own: BTreeSet<IpAddr> = own.collect();
+        Ok(own.into_iter().map(Prefix::only).collect())
     }
 
     /// Whether nobody but this runner can remove the rules. Otherwise tasks lose the internet when that happens.
