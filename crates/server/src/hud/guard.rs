@@ -14,6 +14,7 @@ use windlass_model::project::{Project, Scope};
 use super::answer::{Failure, forget_flash, protect, redirect, set_cookie};
 use super::routes::Page;
 use super::session::{self, Session, cookie_name};
+use super::shared::Key;
 use crate::app::App;
 use crate::auth::{Access, Caller, InProject, Principal};
 use crate::error::ApiError;
@@ -99,8 +100,12 @@ async fn guard(
     }
     let is_secure = is_secure(request.headers());
     let is_read = *request.method() == Method::GET;
+    let shared = shared(&app, &here, &request);
     request.extensions_mut().insert(here);
-    let mut answer = next.run(request).await;
+    let mut answer = match shared {
+        Some((key, beat)) => app.hud.shared.page(key, beat, next.run(request)).await,
+        None => next.run(request).await,
+    };
     if is_read {
         // What was only read can be read again; what was done must be said, however large the answer.
         answer = app.answers.hold_whole(answer).await.unwrap_or_else(|e| Failure::from(e).into_response());
@@ -124,6 +129,17 @@ async fn guard(
         );
     }
     answer
+}
+
+/// By which beat the page was told to look again, and what it looks at: others may look at the same.
+fn shared(app: &App, here: &Here, request: &Request) -> Option<(Key, u64)> {
+    let beat = request.headers().get("x-live")?.to_str().ok()?.parse().ok()?;
+    let has_beaten = (1..=app.hud.pulse.last()).contains(&beat);
+    if !has_beaten || here.flash.is_some() || *request.method() != Method::GET {
+        return None;
+    }
+    let target = format!("{}{}", here.origin, request.uri());
+    Some((Key { token: here.session.as_ref()?.token.record.id, target }, beat))
 }
 
 fn enter(

@@ -1,7 +1,6 @@
 //! The event stream of a page: it says "look again", and the page fetches itself anew and swaps what changed.
 //!
-//! The first change is told at once; after that at most once in [`PAUSE`], however much happens: two hundred open pages
-//! must not cost more than the work they show.
+//! The page of a task is told of its changes at most once in [`PAUSE`], all others by the [pulse](super::pulse).
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,8 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures::stream;
 use http::{HeaderValue, header};
-use tokio::sync::futures::Notified;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use windlass_model::id::{TaskId, TokenId};
 use windlass_store::signals::TaskWatch;
 
@@ -24,17 +22,17 @@ use crate::api::params::Id;
 use crate::app::App;
 use crate::auth::InProject;
 
-/// Shortest time between two events.
-const PAUSE: Duration = Duration::from_secs(1);
-
-const CHANGED: &str = "event: changed\ndata:\n\n";
+/// Shortest time between two events of a task's page.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// A comment is sent this often when nothing happens, so that proxies keep the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// `GET /p/{project}/live`: whenever any task changed.
 pub(super) async fn project(State(app): State<Arc<App>>, here: Here) -> Shown {
-    Ok(events(app, here.session()?.token.record.id, Watched::Everything))
+    let token = here.session()?.token.record.id;
+    let listener = app.hud.pulse.listen(&app);
+    Ok(events(|send| follow_all(app, token, listener, send)))
 }
 
 /// `GET /p/{project}/tasks/{id}/live`: whenever this task changed.
@@ -45,29 +43,35 @@ pub(super) async fn task(
     Id(id): Id<TaskId>,
 ) -> Shown {
     app.task_of(project, id).await?;
+    let token = here.session()?.token.record.id;
     let watch = app.store.signals().watch_task(id);
-    Ok(events(app, here.session()?.token.record.id, Watched::Task(watch)))
+    Ok(events(|send| follow_task(app, token, watch, send)))
 }
 
-enum Watched {
-    Everything,
-    Task(TaskWatch),
+/// What a stream says.
+enum Event {
+    /// Look again, because of this beat; 0: because of something that was told to nobody else.
+    Changed(u64),
+    Nothing,
 }
 
-impl Watched {
-    fn changed<'a>(&'a self, app: &'a App) -> Notified<'a> {
+impl Event {
+    fn bytes(&self) -> Bytes {
         match self {
-            Watched::Everything => app.store.signals().changes().notified(),
-            Watched::Task(watch) => watch.notified(),
+            Event::Changed(beat) => format!("event: changed\ndata: {beat}\n\n").into(),
+            Event::Nothing => Bytes::from_static(b":\n\n"),
         }
     }
 }
 
-fn events(app: Arc<App>, token: TokenId, watched: Watched) -> Response {
+fn events<F: Future<Output = ()> + Send + 'static>(
+    follow: impl FnOnce(mpsc::Sender<Event>) -> F,
+) -> Response {
     let (send, receive) = mpsc::channel(1);
-    tokio::spawn(watch(app, token, watched, send));
+    tokio::spawn(follow(send));
     let events = stream::unfold(receive, |mut receive| async move {
-        receive.recv().await.map(|event| (Ok::<_, Infallible>(Bytes::from_static(event.as_bytes())), receive))
+        let event: Event = receive.recv().await?;
+        Some((Ok::<_, Infallible>(event.bytes()), receive))
     });
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
@@ -76,25 +80,44 @@ fn events(app: Arc<App>, token: TokenId, watched: Watched) -> Response {
     (headers, Body::from_stream(events)).into_response()
 }
 
-/// Tells of changes until nobody listens any more, the token is no longer good or the server stops.
-async fn watch(app: Arc<App>, token: TokenId, watched: Watched, events: mpsc::Sender<&'static str>) {
+/// Tells of every beat until nobody listens any more, the token is no longer good or the server stops.
+async fn follow_all(
+    app: Arc<App>,
+    token: TokenId,
+    mut listener: watch::Receiver<u64>,
+    events: mpsc::Sender<Event>,
+) {
     // What changed between the rendering of the page and now was told to nobody: the first word is "look", too.
-    let mut event = CHANGED;
+    let mut event = Event::Changed(0);
+    while events.send(event).await.is_ok() && app.is_good(token) {
+        event = tokio::select! {
+            Ok(()) = listener.changed() => Event::Changed(*listener.borrow_and_update()),
+            () = tokio::time::sleep(KEEP_ALIVE) => Event::Nothing,
+            () = app.stopping.cancelled() => return,
+            () = events.closed() => return,
+        };
+    }
+}
+
+/// The same of the changes of a task.
+async fn follow_task(app: Arc<App>, token: TokenId, watch: TaskWatch, events: mpsc::Sender<Event>) {
+    let mut event = Event::Changed(0);
     loop {
         // Registered before the page is told to look: what changes while it looks is told after the pause.
-        let changed = watched.changed(&app);
+        let changed = watch.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
+        let is_change = matches!(event, Event::Changed(_));
         if events.send(event).await.is_err() || !app.is_good(token) {
             return;
         }
         let next = async {
-            if event == CHANGED {
+            if is_change {
                 tokio::time::sleep(PAUSE).await;
             }
             match tokio::time::timeout(KEEP_ALIVE, changed).await {
-                Ok(()) => CHANGED,
-                Err(_) => ":\n\n",
+                Ok(()) => Event::Changed(0),
+                Err(_) => Event::Nothing,
             }
         };
         event = tokio::select! {

@@ -13,7 +13,7 @@
 //! | [`show`], [`ansi`], [`payload`], [`chart`], [`timeline`] | values as people read them |
 //! | [`firings`] | what schedules will do |
 //! | [`range`], [`needs`] | what the overview reaches over, and what it says needs a look |
-//! | [`live`] | the event stream that says "look again" |
+//! | [`live`], [`pulse`], [`shared`] | the event stream that says "look again", when it does, and one answer for all who look |
 //! | [`overview`], [`tasks`], [`task`], [`queue`], [`codes`], [`schedules`], [`runners`], [`tokens`], [`login`] | the pages |
 
 mod ansi;
@@ -30,9 +30,11 @@ mod help;
 mod live;
 mod log;
 mod login;
+mod matches;
 mod needs;
 mod overview;
 mod payload;
+mod pulse;
 mod queue;
 mod range;
 mod routes;
@@ -40,6 +42,7 @@ mod runners;
 mod same;
 mod schedules;
 mod session;
+mod shared;
 mod shell;
 mod show;
 mod task;

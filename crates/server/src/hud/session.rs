@@ -15,6 +15,8 @@ use windlass_model::time::Timestamp;
 
 use super::failures::Failures;
 use super::guard::is_secure;
+use super::pulse::Pulse;
+use super::shared::Shared;
 use crate::app::App;
 use crate::tokens::Token;
 
@@ -35,6 +37,8 @@ pub(super) const FAILURE_DELAY: Duration = Duration::from_secs(1);
 pub struct Hud {
     key: hmac::Key,
     pub(super) failures: Failures,
+    pub(super) pulse: Pulse,
+    pub(super) shared: Shared,
 }
 
 /// Somebody who is logged in.
@@ -51,7 +55,12 @@ pub(super) struct Session {
 impl Hud {
     /// The HUD that signs with `secret`.
     pub fn new(secret: &[u8; 32]) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, secret), failures: Failures::default() }
+        Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, secret),
+            failures: Failures::default(),
+            pulse: Pulse::default(),
+            shared: Shared::default(),
+        }
     }
 
     /// The value of the cookie of a session with `token` that begins or goes on at `now`.

@@ -7,12 +7,15 @@ use axum::extract::State;
 use windlass_model::id::{CodeId, ProjectId, TaskId};
 use windlass_model::project::Scope;
 use windlass_model::task::{Status, Task};
+use windlass_model::time::Timestamp;
+use windlass_model::wire::BadField;
 use windlass_store::types::{Cancelled, Counts, Statuses, TaskQuery};
 
 use super::answer::{Shown, done, show};
 use super::choices::code_names;
 use super::form::Form;
 use super::guard::Here;
+use super::matches;
 use super::payload;
 use super::same::{Same, quoted};
 use super::shell::Shell;
@@ -29,13 +32,10 @@ use crate::query::Query;
 const PER_PAGE: usize = 50;
 
 /// Tasks that one page looks through for a text.
-const LOOKED_THROUGH: usize = 20_000;
+const LOOKED_THROUGH: usize = 2_000;
 
 /// Tasks that are ticked by a page or, in a form of one's own, by hand.
 const MOST_TICKED: usize = 1_000;
-
-/// How far what a filter means is counted.
-const COUNTED: usize = 10_000;
 
 /// The filters that a page hands on, beside the statuses.
 const FIELDS: [&str; 7] =
@@ -74,6 +74,9 @@ struct Filter {
     label: String,
     cluster: String,
     schedule: String,
+    /// As a browser's field for a time has it, in UTC.
+    from: String,
+    to: String,
     text: String,
     /// All of it as a query string, without the page.
     query: String,
@@ -139,6 +142,7 @@ pub(super) async fn page(
     InProject(project): InProject,
     query: Query,
 ) -> Shown {
+    let query = with_times(query)?;
     let wanted = filters::tasks(&app, project, &query, Statuses::ALL).await?;
     let text = query.get("text").unwrap_or_default().to_lowercase();
     let found = match wanted {
@@ -187,6 +191,24 @@ pub(super) async fn page(
         note,
         shell: here.shell(&app, "Tasks", "Tasks")?,
     }))
+}
+
+/// The query with the times of the form, which are minutes in UTC, as the API has them.
+fn with_times(mut query: Query) -> Result<Query, BadField> {
+    for (field, key, seconds) in [("from", "from_time", 0), ("to", "to_time", 59)] {
+        let Some(text) = query.get(field) else { continue };
+        let minute = format!("{text}:00Z").parse::<Timestamp>();
+        let minute =
+            minute.map_err(|_| BadField::invalid(field, "must be a time such as 2026-01-31T12:00"))?;
+        query.set_default(key, (minute.as_millis() / 1000 + seconds).to_string());
+    }
+    Ok(query)
+}
+
+/// Seconds since the epoch as such a time.
+fn minute_of(seconds: Option<&str>) -> String {
+    let at = seconds.and_then(|text| text.parse().ok()).map(|s| Timestamp::from_secs(s).to_string());
+    at.as_deref().and_then(|text| text.get(..16)).unwrap_or_default().to_owned()
 }
 
 #[derive(Default)]
@@ -247,6 +269,8 @@ impl Filter {
             label: text("label"),
             cluster: text("cluster"),
             schedule: text("schedule_id"),
+            from: minute_of(query.get("from_time")),
+            to: minute_of(query.get("to_time")),
             text: text("text"),
             query: statuses.chain(fields).collect::<Vec<_>>().join("&"),
         }
@@ -373,14 +397,12 @@ async fn meant(
 }
 
 async fn confirm(app: &App, here: &Here, verb: &'static str, wanted: &TaskQuery, form: &Query) -> Shown {
-    let n = app.store.tasks(&TaskQuery { limit: COUNTED, ..wanted.clone() }).await?.len();
-    let number = if n == COUNTED { format!("At least {}", count(n as u64)) } else { count(n as u64) };
     let statuses: Vec<_> =
         Status::ALL.into_iter().filter(|&s| wanted.statuses.contains(s)).map(Status::as_str).collect();
     let filter = form.get("filter").unwrap_or_default().to_owned();
     Ok(show(&BulkPage {
         verb,
-        number,
+        number: matches::number(app, wanted).await?,
         filter,
         words: statuses.join(", "),
         shell: Shell { live: String::new(), ..here.shell(app, "Tasks", "Are you sure?")? },

@@ -383,6 +383,10 @@ async fn many_tasks_are_found_and_changed_at_once() {
     assert_eq!(rows(&browser.page(&older).await), 10);
     assert_eq!(rows(&browser.page(&format!("{list}?text=NEEDLE-3")).await), 6);
     assert!(browser.page(&format!("{list}?running=1")).await.contains("Nothing matches"));
+    let html = browser.page(&format!("{list}?from=2026-01-31T11:59&to=2026-01-31T12:00")).await;
+    assert_eq!(rows(&html), 50);
+    assert!(html.contains("value=\"2026-01-31T12:00\"") && html.contains("from_time=1769860740"), "{html}");
+    assert!(browser.page(&format!("{list}?from=2026-01-31T12:01")).await.contains("Nothing matches"));
 
     let (html, _) =
         browser.act(&list, &format!("{list}/cancel"), &format!("id={}&id={}", ids[0], ids[1])).await;

@@ -43,12 +43,13 @@ function swap(fresh) {
 
 let isFetching = false;
 let isStale = false;
+let beat = "0"; // The number of the last event: pages that were told of the same one share a rendering.
 async function refresh() {
   if (isFetching || document.hidden) { isStale = true; return; }
   isFetching = true;
   isStale = false;
   try {
-    const answer = await fetch(location.href, { headers: { "x-live": "1" } });
+    const answer = await fetch(location.href, { headers: { "x-live": beat } });
     if (answer.status === 401) { location.reload(); return; }
     if (answer.ok) swap(new DOMParser().parseFromString(await answer.text(), "text/html"));
     offline.hidden = true;
@@ -64,8 +65,8 @@ function follow() {
   if (!from) return;
   const events = new EventSource(from);
   let wasLost = false;
-  events.addEventListener("changed", refresh);
-  events.addEventListener("open", () => { offline.hidden = true; if (wasLost) refresh(); wasLost = false; });
+  events.addEventListener("changed", ({ data }) => { beat = data; refresh(); });
+  events.addEventListener("open", () => { offline.hidden = true; if (wasLost) { beat = "0"; refresh(); } wasLost = false; });
   events.addEventListener("error", () => { offline.hidden = false; wasLost = true; });
   document.addEventListener("visibilitychange", () => { if (!document.hidden && isStale) refresh(); });
   addEventListener("pagehide", () => events.close());
