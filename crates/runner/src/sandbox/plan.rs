@@ -111,9 +111,9 @@ impl InForce {
         lost.into_iter().filter(|(is_lost, _)| *is_lost).map(|(_, what)| what).collect()
     }
 
-    /// The best level that tasks can have with it.
+    /// The best level that tasks can have with it: those above namespaces promise a network of its own, too.
     pub(crate) fn level(&self) -> Level {
-        self.groups.unwrap_or(Level::Namespaces)
+        self.groups.filter(|_| self.own_networks).unwrap_or(Level::Namespaces)
     }
 
     /// What is known to be missing, in words.
@@ -248,6 +248,14 @@ mod tests {
             without_groups: None,
             gaps: Gaps::CPU,
             overlays: true,
+        }
+    }
+
+    #[test]
+    fn a_level_is_what_all_of_it_is_there_for() {
+        assert_eq!(all().level(), Level::CgroupsV1);
+        for lacking in [InForce { groups: None, ..all() }, InForce { own_networks: false, ..all() }] {
+            assert_eq!(lacking.level(), Level::Namespaces);
         }
     }
 
