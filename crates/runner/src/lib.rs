@@ -16,7 +16,7 @@
 //! | `warm` | workers that take one task after another |
 //! | `deaths` | spawners that died under a task |
 //! | [`sandbox`] | what keeps a task in its slot |
-//! | [`capture`], `logs` | output as bounded, numbered chunks; its way to the server |
+//! | [`capture`], `logs`, `spool` | output as bounded, numbered chunks; its way to the server; where it waits for that |
 //! | `selftest`, [`isolation`], [`mod@doctor`] | what is isolated and what is missing |
 //! | [`local`] | one package, once, without a server |
 
@@ -44,6 +44,7 @@ mod session;
 mod slots;
 mod spares;
 pub mod spawner;
+mod spool;
 mod supervise;
 pub mod unpack;
 mod warm;

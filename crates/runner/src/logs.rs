@@ -1,8 +1,9 @@
 //! The output of running attempts on its way to the server.
 //!
-//! One uploader per session collects what all attempts hand it, and sends again while the last call is answered. It
-//! holds no more than the attempts' caps, as they hand out no more. A server that is away makes nobody wait: what it
-//! did not take goes with the report of the attempt.
+//! One uploader per session collects what all attempts hand it, and sends again while the last call is answered. While
+//! the server is away it holds some of it in memory and the rest in the [spool](crate::spool); no more than the attempts'
+//! caps, as they hand out no more. A server that is away keeps no process waiting. A little that it did not take goes with
+//! the report of the attempt; of much, the attempt waits with its report until the server has it.
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use windlass_model::log::{LogChunk, Stream};
 use windlass_model::runner::{AttemptLog, Held, LogUpload};
 
 use crate::capture::{CHUNK_BYTES, Capture, Captured};
+use crate::spool::{Backlog, MEMORY_BYTES, Spool};
 use crate::supervise::Output;
 
 /// From the first byte of an attempt's output to its upload; shorter attempts upload nothing but their report.
@@ -26,6 +28,8 @@ const CALL_LIMIT: Duration = Duration::from_secs(20);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Most bytes of output in one upload.
 const UPLOAD_BYTES: usize = 2 * 1024 * 1024;
+/// Most bytes of output that go with a report.
+const REPORT_BYTES: usize = 512 * 1024;
 
 /// Hands output to the uploader. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -34,28 +38,35 @@ pub(crate) struct Logs(mpsc::UnboundedSender<Message>);
 #[derive(Debug)]
 enum Message {
     Chunks(Held, Vec<LogChunk>),
-    Settle(Held, oneshot::Sender<Vec<LogChunk>>),
+    /// The last chunks; what the server does not have once it is little is to be handed back.
+    Settle(Held, Vec<LogChunk>, oneshot::Sender<Vec<LogChunk>>),
+    Drop(Held),
 }
 
 impl Logs {
     /// Starts an uploader for the session. It says on `lost` which attempts are no longer the session's, and ends
     /// when every handle is dropped.
-    pub(crate) fn start(session: RunnerSession, lost: mpsc::UnboundedSender<Vec<Held>>) -> Self {
+    pub(crate) fn start(
+        session: RunnerSession,
+        spool: Spool,
+        lost: mpsc::UnboundedSender<Vec<Held>>,
+    ) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(Uploader { session, receiver, lost, waiting: Vec::new() }.run());
+        let (waiting, settling) = (Vec::new(), Vec::new());
+        tokio::spawn(Uploader { session, spool, receiver, lost, waiting, settling }.run());
         Self(sender)
     }
 
-    /// Ends the uploads for an attempt; returns what the server did not take.
-    async fn settle(&self, held: Held) -> Vec<LogChunk> {
+    /// Uploads the last chunks of an attempt until little is left, and returns that.
+    async fn settle(&self, held: Held, last: Vec<LogChunk>) -> Vec<LogChunk> {
         let (sender, receiver) = oneshot::channel();
         // The uploader lives as long as a handle does, so both never fail.
-        let _ = self.0.send(Message::Settle(held, sender));
+        let _ = self.0.send(Message::Settle(held, last, sender));
         receiver.await.unwrap_or_default()
     }
 }
 
-/// The log of a running attempt.
+/// The log of a running attempt. Dropped before it was finished, it is forgotten: nobody wants it any more.
 pub(crate) struct LiveLog {
     held: Held,
     logs: Logs,
@@ -70,16 +81,28 @@ impl LiveLog {
         Self { held, logs, capture: Capture::new(cap), flush_at: None, has_uploaded: false }
     }
 
-    /// Ends it: what the server does not have yet.
-    pub(crate) async fn finish(self, at_ms: u32, notes: &[String]) -> Captured {
-        let Self { held, logs, capture, has_uploaded, .. } = self;
-        let mut captured = capture.finish(at_ms, notes);
-        if has_uploaded {
-            let mut chunks = logs.settle(held).await;
-            chunks.append(&mut captured.chunks);
-            captured.chunks = chunks;
+    /// Ends it: what the server does not have yet, which is little; waits until it is.
+    pub(crate) async fn finish(&mut self, at_ms: u32, notes: &[String]) -> Captured {
+        let mut captured = std::mem::replace(&mut self.capture, Capture::new(0)).finish(at_ms, notes);
+        if self.has_uploaded {
+            captured.chunks = self.logs.settle(self.held, captured.chunks).await;
+            self.has_uploaded = false;
         }
         captured
+    }
+
+    /// Whether the uploader has some of it.
+    pub(crate) fn has_uploaded(&self) -> bool {
+        self.has_uploaded
+    }
+}
+
+impl Drop for LiveLog {
+    fn drop(&mut self) {
+        if self.has_uploaded {
+            // Nobody is there any more if the session is over.
+            let _ = self.logs.0.send(Message::Drop(self.held));
+        }
     }
 }
 
@@ -110,9 +133,13 @@ impl Output for LiveLog {
 
 struct Uploader {
     session: RunnerSession,
+    spool: Spool,
     receiver: mpsc::UnboundedReceiver<Message>,
     lost: mpsc::UnboundedSender<Vec<Held>>,
-    waiting: Vec<AttemptLog>,
+    /// What the server does not have, by attempt, the one that has waited longest first.
+    waiting: Vec<(Held, Backlog)>,
+    /// Attempts that have ended and wait until little is left.
+    settling: Vec<(Held, oneshot::Sender<Vec<LogChunk>>)>,
 }
 
 impl Uploader {
@@ -133,29 +160,69 @@ impl Uploader {
         while let Ok(message) = self.receiver.try_recv() {
             self.take(message);
         }
+        self.hand_back();
     }
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Chunks(held, mut chunks) => match self.waiting.iter_mut().find(|log| log.held == held) {
-                Some(log) => log.chunks.append(&mut chunks),
-                None => self.waiting.push(AttemptLog { held, chunks }),
-            },
-            Message::Settle(held, answer) => {
-                let at = self.waiting.iter().position(|log| log.held == held);
-                let chunks = at.map(|at| self.waiting.remove(at).chunks).unwrap_or_default();
+            Message::Chunks(held, chunks) => self.push(held, chunks),
+            Message::Settle(held, chunks, answer) => {
+                self.push(held, chunks);
+                self.settling.push((held, answer));
+            }
+            Message::Drop(held) => {
+                self.waiting.retain(|(other, _)| *other != held);
+                self.settling.retain(|(other, _)| *other != held);
+            }
+        }
+    }
+
+    fn push(&mut self, held: Held, chunks: Vec<LogChunk>) {
+        if chunks.is_empty() {
+            return;
+        }
+        let taken: usize = self.waiting.iter().map(|(_, backlog)| backlog.bytes_in_memory()).sum();
+        let backlog = self.of(held);
+        let room = MEMORY_BYTES.saturating_sub(taken) + backlog.bytes_in_memory();
+        for chunk in chunks {
+            backlog.push(chunk, room);
+        }
+    }
+
+    /// The backlog of an attempt, begun at the end if there is none.
+    fn of(&mut self, held: Held) -> &mut Backlog {
+        let at = self.waiting.iter().position(|(other, _)| *other == held).unwrap_or_else(|| {
+            self.waiting.push((held, self.spool.backlog(held.fence)));
+            self.waiting.len() - 1
+        });
+        &mut self.waiting[at].1
+    }
+
+    /// Answers the attempts that have ended and of which little is left.
+    fn hand_back(&mut self) {
+        for n in (0..self.settling.len()).rev() {
+            let held = self.settling[n].0;
+            let at = self.waiting.iter().position(|(other, _)| *other == held);
+            let left = at.map_or(0, |at| self.waiting[at].1.bytes());
+            if left <= REPORT_BYTES {
+                let chunks = at.map(|at| self.waiting.remove(at).1.take(usize::MAX)).unwrap_or_default();
                 // Nobody asks any more if the attempt was dropped.
-                let _ = answer.send(chunks);
+                let _ = self.settling.remove(n).1.send(chunks);
             }
         }
     }
 
     /// Sends what fits into one call; `false` if it must be tried again.
     async fn upload(&mut self) -> bool {
+        self.hand_back();
         let upload = LogUpload { logs: self.batch() };
+        if upload.logs.is_empty() {
+            return true;
+        }
         let failure = match timeout(CALL_LIMIT, self.session.log(&upload)).await {
             Ok(Ok(answer)) => {
                 if !answer.lost.is_empty() {
+                    self.waiting.retain(|(held, _)| !answer.lost.contains(held));
                     let _ = self.lost.send(answer.lost);
                 }
                 return true;
@@ -173,13 +240,14 @@ impl Uploader {
             Err(_) => "no answer".to_owned(),
         };
         debug!("cannot upload output, will try again: {failure}");
-        for mut log in upload.logs.into_iter().rev() {
-            match self.waiting.iter_mut().find(|waiting| waiting.held == log.held) {
-                Some(rest) => {
-                    log.chunks.append(&mut rest.chunks);
-                    rest.chunks = log.chunks;
+        for log in upload.logs.into_iter().rev() {
+            match self.waiting.iter_mut().find(|(held, _)| *held == log.held) {
+                Some((_, backlog)) => backlog.put_back(log.chunks),
+                None => {
+                    let mut backlog = self.spool.backlog(log.held.fence);
+                    backlog.put_back(log.chunks);
+                    self.waiting.insert(0, (log.held, backlog));
                 }
-                None => self.waiting.insert(0, log),
             }
         }
         false
@@ -190,17 +258,13 @@ impl Uploader {
         let mut left = UPLOAD_BYTES;
         let mut batch = Vec::new();
         while left > 0
-            && let Some(log) = self.waiting.first_mut()
+            && let Some((held, backlog)) = self.waiting.first_mut()
         {
-            let fits = log.chunks.iter().take_while(|chunk| {
-                let had_room = left > 0;
-                left = left.saturating_sub(chunk.data.0.len());
-                had_room
-            });
-            let fits = fits.count();
-            let rest = log.chunks.split_off(fits);
-            batch.push(AttemptLog { held: log.held, chunks: std::mem::replace(&mut log.chunks, rest) });
-            if log.chunks.is_empty() {
+            let (held, chunks) = (*held, backlog.take(left));
+            let is_all = backlog.is_empty();
+            left = left.saturating_sub(chunks.iter().map(|chunk| chunk.data.0.len().max(1)).sum());
+            batch.push(AttemptLog { held, chunks });
+            if is_all {
                 self.waiting.remove(0);
             }
         }
@@ -219,6 +283,7 @@ impl Uploader {
                     None => return false,
                 },
             }
+            self.hand_back();
         }
     }
 }

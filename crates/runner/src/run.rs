@@ -13,6 +13,7 @@ use windlass_model::exit::{Exit, Usage};
 use windlass_model::runner::{Assignment, Held, Report, RevisionSpec};
 use windlass_model::time::Timestamp;
 
+use crate::capture::Captured;
 use crate::deaths::Deaths;
 use crate::host::{Host, NotStarted};
 use crate::logs::{LiveLog, Logs};
@@ -166,8 +167,10 @@ async fn process(
     let started = Instant::now();
     let mut log = LiveLog::new(job.held(), bench.logs.clone(), output_bytes(&job.revision));
     let ended = supervise(&mut child, plan.timeout, host.limits.grace, commands, &mut log).await;
-    slot.free();
     drop(room);
+    if !log.has_uploaded() {
+        slot.free();
+    }
 
     let mut notes = Vec::new();
     let ended = match ended {
@@ -182,18 +185,19 @@ async fn process(
         notes.push(why);
         None
     });
-    let captured = log.finish(started.elapsed().as_millis() as u32, &notes).await;
     if matches!(ended, Ended::Exited(Exit::Code(_), _)) {
         ground.ended_by_itself();
     }
     host.clear(ground, Some(&bench.packages));
-
     let (exit, usage) = match ended {
         Ended::Exited(exit, usage) => (exit, usage),
         Ended::Failed(step, errno) => return Err(failed_start(step, errno, &plan)),
         Ended::SpawnerLost => return Err(Stop::Told(Command::GiveBack)),
         Ended::Stopped(command) => return Err(Stop::Told(command)),
     };
+    let captured = whole(&mut log, started.elapsed().as_millis() as u32, &notes, commands).await?;
+    // Not before: while the server is away, the next one's output would pile up on this one's.
+    slot.free();
     Ok(Report {
         isolation: host.isolation_of(job.revision.network, child.gaps),
         log: captured.chunks,
@@ -201,6 +205,21 @@ async fn process(
         result: result.map(Bytes),
         ..report(bench, job.held(), exit, usage)
     })
+}
+
+/// The output that is to go with the report, once the server has the rest, unless the attempt must not be reported.
+pub(crate) async fn whole(
+    log: &mut LiveLog,
+    at_ms: u32,
+    notes: &[String],
+    commands: &mut watch::Receiver<Command>,
+) -> Result<Captured, Stop> {
+    let is_unwanted = commands.wait_for(|command| matches!(command, Command::GiveBack | Command::Abandon));
+    tokio::select! {
+        biased;
+        captured = log.finish(at_ms, notes) => Ok(captured),
+        Ok(command) = is_unwanted => Err(Stop::Told(*command)),
+    }
 }
 
 /// The package, unless the attempt is to end before it is there.

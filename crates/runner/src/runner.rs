@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 use windlass_client::{Client, RunnerSession};
 use windlass_model::runner::{Isolation, Register, Registered};
@@ -20,11 +20,15 @@ use crate::rest::Rest;
 use crate::run::Bench;
 use crate::session::{Session, Stopping};
 use crate::slots::Slots;
+use crate::spool::Spool;
 use crate::unpack::apart::Unpacker;
 use crate::warm;
 
 /// Time before registering is tried again, doubled each time.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Longest time a server may take to register us before we try again, perhaps elsewhere.
+const REGISTER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why a runner cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +69,7 @@ impl Runner {
         let unpacker = Unpacker::new(&config.sandbox, &config.spawner);
         let packages = Packages::open(config.work_dir.join("packages"), config.packages, unpacker)?;
         let packages = Arc::new(packages);
+        let spool = Spool::open(&config.work_dir.join("spool"))?;
         let mut host = Host::open(&config, &api_url)?;
         let slots = Slots::new(config.slots);
         let (stop, stopping) = watch::channel(Stopping::No);
@@ -85,7 +90,7 @@ impl Runner {
                 let host = Arc::new(host);
                 let workers = warm::Pool::new(config.slots);
                 let service =
-                    Service { config, client, host, packages, workers, instance, slots: of_service };
+                    Service { config, client, host, packages, workers, spool, instance, slots: of_service };
                 runtime.block_on(service.run(stopping));
             }
             // What the transport left running, such as idle connections, is not waited for.
@@ -145,6 +150,7 @@ struct Service {
     host: Arc<Host>,
     packages: Arc<Packages>,
     workers: Arc<warm::Pool>,
+    spool: Spool,
     instance: Instance,
     slots: Arc<Slots>,
 }
@@ -160,7 +166,7 @@ impl Service {
                 packages: self.packages.clone(),
                 workers: self.workers.clone(),
                 client: self.client.clone(),
-                logs: Logs::start(session.clone(), lost),
+                logs: Logs::start(session.clone(), self.spool.clone(), lost),
                 deaths: Deaths::default(),
                 rest: Rest::default(),
             };
@@ -201,13 +207,14 @@ impl Service {
             if *stopping.borrow_and_update() != Stopping::No {
                 return None;
             }
-            match self.client.register_runner(&about).await {
-                Ok((session, registered)) => {
+            match timeout(REGISTER_LIMIT, self.client.register_runner(&about)).await {
+                Ok(Ok((session, registered))) => {
                     let (slots, cluster) = (about.slots, &about.cluster);
                     info!(runner.id = %registered.runner, "runner {} takes tasks of cluster {cluster} into {slots} slots", about.name);
                     return Some((session, registered));
                 }
-                Err(error) => warn!("cannot register: {error}"),
+                Ok(Err(error)) => warn!("cannot register: {error}"),
+                Err(_) => warn!("cannot register: {} gave no answer", self.client.url()),
             }
             tokio::select! {
                 () = sleep(pause) => pause = (pause * 2).min(RETRY.1),

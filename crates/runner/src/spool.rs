@@ -5,17 +5,15 @@
 //! wrote them: a runner that starts removes what a killed one left.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tracing::warn;
 use windlass_model::lease::Fence;
 use windlass_model::log::{LogChunk, decode, encode};
-
-use crate::workdir::sweep;
 
 /// Output of all attempts of a session that waits in memory before more of it goes to files.
 pub(crate) const MEMORY_BYTES: usize = 4 * 1024 * 1024;
@@ -54,7 +52,11 @@ struct Pages {
 impl Spool {
     /// Takes `folder`, and removes what is in it.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
-        sweep(folder)?;
+        match fs::remove_dir_all(folder) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         Ok(Self { folder: folder.into() })
     }
 

@@ -38,7 +38,7 @@ use self::worker::{Came, Start};
 use crate::host::Host;
 use crate::logs::LiveLog;
 use crate::package::Package;
-use crate::run::{Bench, Job, Stop, now, output_bytes, report, told};
+use crate::run::{Bench, Job, Stop, now, output_bytes, report, told, whole};
 use crate::slots::{SLOT_LIMIT, Slot};
 use crate::supervise::{Command, Output};
 
@@ -126,7 +126,9 @@ pub(crate) async fn attempt(
             came => break (came, gaps, started),
         }
     };
-    slot.free();
+    if !log.has_uploaded() {
+        slot.free();
+    }
     let wall_ms = rounded_ms(started.elapsed());
     let mut notes = Vec::new();
     let came = match came {
@@ -139,7 +141,8 @@ pub(crate) async fn attempt(
         came => came,
     };
     let (exit, result) = outcome(came, bench.host.limits.result_bytes)?;
-    let captured = log.finish(wall_ms as u32, &notes).await;
+    let captured = whole(&mut log, wall_ms as u32, &notes, commands).await?;
+    slot.free();
     Ok(Report {
         isolation: bench.host.isolation_of(revision.network, gaps),
         log: captured.chunks,
