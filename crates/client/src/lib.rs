@@ -23,12 +23,14 @@
 //! | [`runner_api`] | the calls of a runner |
 //! | [`logs`] | logs, whole or as they are written |
 //! | [`transport`] | how a request reaches a server: over HTTP, or by a call within the process |
+//! | [`failover`] | the same with several servers, if one does not answer |
 //! | [`error`] | what can go wrong, by what a caller can do about it |
 
 pub mod client;
 pub mod codes;
 pub mod config;
 pub mod error;
+pub mod failover;
 pub mod logs;
 mod multipart;
 pub mod package;

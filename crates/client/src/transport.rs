@@ -4,6 +4,7 @@
 //! transport differs. So there is one code path, tested once.
 
 use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -28,6 +29,13 @@ pub fn whole(bytes: impl Into<Bytes>) -> Body {
 
 /// A body up to this length is handed to the network in one piece; a longer one as its parts come.
 const AT_ONCE_BYTES: u64 = 1024 * 1024;
+
+/// Longest time to connect. Shorter than a runner's lease, so that it can try elsewhere.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// A connection on which nothing was heard for this long is tried: a host that is gone, or a network that was cut, sends no
+/// word of it, and a call may wait for much longer than this. After three times this long it is given up.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// Carries a request to a server and its answer back.
 #[async_trait]
@@ -65,7 +73,11 @@ impl Http {
             .tls_backend_preconfigured(trust::config(named)?)
             .user_agent(concat!("windlass/", env!("CARGO_PKG_VERSION")))
             .tcp_nodelay(true)
-            .connect_timeout(std::time::Duration::from_secs(10))
+            .connect_timeout(CONNECT)
+            .tcp_keepalive(SILENCE)
+            .tcp_keepalive_interval(SILENCE)
+            .tcp_keepalive_retries(2)
+            .tcp_user_timeout(SILENCE * 3)
             .build()?;
         Ok(Self { base: base.trim_end_matches('/').to_owned(), client })
     }

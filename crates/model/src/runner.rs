@@ -78,6 +78,9 @@ pub struct ClaimRequest {
     pub want: u32,
     /// Longest time to wait when nothing is due.
     pub wait_ms: u64,
+    /// The runner holds nothing: whatever was handed to it some time ago has not arrived.
+    #[serde(default)]
+    pub is_idle: bool,
 }
 
 /// Tasks handed to a runner, with everything needed to run them but the packages.

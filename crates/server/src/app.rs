@@ -50,6 +50,8 @@ pub struct App {
     pub sessions: Sessions,
     /// What secrets are sealed with.
     pub seal: Seal,
+    /// When this server began.
+    pub(crate) opened_at: Timestamp,
     pub(crate) ids: Ids,
     pub(crate) attempt_key: AttemptKey,
     pub(crate) hud: Hud,
@@ -82,6 +84,7 @@ impl App {
             sessions: Sessions::default(),
             seal,
             metrics: Metrics::new(),
+            opened_at: clock.now(),
             stopping: CancellationToken::new(),
             loops_end: CancellationToken::new(),
             attempt_key: AttemptKey::new(&key),

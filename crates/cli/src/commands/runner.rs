@@ -18,9 +18,10 @@ use crate::settings::{SettingFlags, Settings};
 /// `runner`: `windlass token create --everywhere --scope runner`.
 #[derive(Args, Debug)]
 pub(crate) struct Runner {
-    /// The server, such as <https://windlass.example> [default: from iron.json and IRON_* variables]
-    #[arg(long, value_name = "URL")]
-    server: Option<String>,
+    /// The server, such as <https://windlass.example>, or several that share a store, separated by commas: if one does
+    /// not answer, the next is asked [default: from iron.json and IRON_* variables]
+    #[arg(long, value_name = "URL[,URL...]", value_delimiter = ',')]
+    server: Vec<String>,
 
     /// The runner's token; rather set IRON_TOKEN, which others on this machine cannot see
     #[arg(long)]
@@ -47,6 +48,10 @@ pub(super) struct RunnerFlags {
     /// Take the tasks that are queued for this cluster [default: default]
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
+
+    /// Free text shown with the runner, such as zone=a; may be given several times
+    #[arg(long = "label", value_name = "TEXT")]
+    labels: Vec<String>,
 }
 
 impl RunnerFlags {
@@ -55,6 +60,7 @@ impl RunnerFlags {
         vec![
             ("runner.slots", self.slots.map(|n| n.to_string()), "--slots"),
             ("runner.cluster", self.cluster.clone(), "--cluster"),
+            ("runner.labels", Some(self.labels.join(",")).filter(|all| !all.is_empty()), "--label"),
         ]
     }
 }
@@ -64,9 +70,15 @@ impl Runner {
         let layers = self.settings.layers(|name| std::env::var(name).ok(), &self.runner.more())?;
         let settings = Settings::new(&layers)?;
         logging::start(&settings)?;
-        let choice = Choice { token: self.token, url: self.server, ca: self.ca, ..Choice::default() };
+        let mut servers =
+            self.server.into_iter().map(|url| url.trim().to_owned()).filter(|url| !url.is_empty());
+        let choice = Choice { token: self.token, url: servers.next(), ca: self.ca, ..Choice::default() };
         let config = Config::load(&connection::sources(), &choice)?;
-        let client = config.client_without_project()?;
+        let others: Vec<String> = servers.collect();
+        let client = match others.as_slice() {
+            [] => config.client_without_project()?,
+            others => config.client_of_several(others)?,
+        };
         let ca = connection::ca(&config)?;
         let open_files = open_files::raise().doing("raise the limit of open files")?;
         block_on(async {

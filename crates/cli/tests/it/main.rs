@@ -9,6 +9,8 @@ mod crash;
 mod demand;
 mod demo;
 mod oom;
+mod proxy;
+mod remote;
 mod secrets;
 mod settings;
 mod start;

@@ -18,13 +18,13 @@ fn certificate(folder: &Path, name: &str) {
     std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
 }
 
-fn home(name: &str) -> TempDir {
+pub(crate) fn home(name: &str) -> TempDir {
     let home = tempfile::tempdir().unwrap();
     certificate(home.path(), name);
     home
 }
 
-const BOTH: [&str; 4] = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"];
+pub(crate) const BOTH: [&str; 4] = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"];
 
 #[test]
 fn everything_works_by_https_with_a_certificate_of_ones_own() {

@@ -25,6 +25,7 @@ use serde_json::{Map, Value};
 use windlass_model::trace::TraceParent;
 
 use crate::Client;
+use crate::failover::Failover;
 use crate::transport::Http;
 use parts::{Parts, invalid};
 
@@ -222,16 +223,28 @@ impl Config {
         Ok(Client::new(self.transport()?, self.token()?, project).in_trace(self.trace))
     }
 
+    /// The same with further servers on the same store, `https://host:port`, for when the first does not answer.
+    pub fn client_of_several(&self, others: &[String]) -> Result<Client, ConfigError> {
+        let mut servers = vec![self.transport_to(&self.url)?];
+        for url in others {
+            let mut parts = Parts::default();
+            parts.take_url(url, &self.url.from)?;
+            servers.push(self.transport_to(&parts.finish()?.url)?);
+        }
+        let project = self.project_id.as_ref().map_or("", |p| p.value.as_str());
+        Ok(Client::new(Arc::new(Failover::new(servers)), self.token()?, project).in_trace(self.trace))
+    }
+
     fn transport(&self) -> Result<Arc<Http>, ConfigError> {
-        let url = &self.url;
-        let transport = match &self.ca {
-            Some(ca) if url.value.starts_with("https:") => {
-                Http::trusting(&url.value, Path::new(&ca.value))
-                    .map_err(|e| invalid(&ca.from, format!("ca: {e}")))?
-            }
-            _ => Http::new(&url.value).map_err(|e| invalid(&url.from, e.to_string()))?,
-        };
-        Ok(Arc::new(transport))
+        self.transport_to(&self.url).map(Arc::new)
+    }
+
+    fn transport_to(&self, url: &Found) -> Result<Http, ConfigError> {
+        match &self.ca {
+            Some(ca) if url.value.starts_with("https:") => Http::trusting(&url.value, Path::new(&ca.value))
+                .map_err(|e| invalid(&ca.from, format!("ca: {e}"))),
+            _ => Http::new(&url.value).map_err(|e| invalid(&url.from, e.to_string())),
+        }
     }
 }
 

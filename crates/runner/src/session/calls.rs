@@ -13,8 +13,10 @@ use windlass_model::runner::{
     Claim, ClaimRequest, Finish, FinishAnswer, Heartbeat, HeartbeatAnswer, Held, Release, Report,
 };
 
-/// Longest time a server may take for a call beyond what it was asked to wait.
+/// Longest time a server may take for reports beyond what it was asked to wait: they may be large.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// Longest time that anything else may take is a third of the lease, but not less than this.
+const LEAST_PATIENCE: Duration = Duration::from_secs(2);
 /// Time before a call that failed is tried again, doubled each time.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -42,69 +44,76 @@ type Call = Pin<Box<dyn Future<Output = (Answer, usize)> + Send>>;
 /// The calls of a session.
 pub(super) struct Calls {
     link: RunnerSession,
+    /// Longest time a server may take for anything else: so much less than the lease that another one can be asked.
+    patience: Duration,
     /// Each with the tasks that it may bring.
     on_their_way: FuturesUnordered<Call>,
     wanted: usize,
     is_polling: bool,
-    is_reporting: bool,
+    /// What the reports on their way are of.
+    reporting: Vec<Held>,
     is_releasing: bool,
     failures: u32,
     retry_at: Instant,
 }
 
 impl Calls {
-    pub(super) fn new(link: RunnerSession) -> Self {
+    pub(super) fn new(link: RunnerSession, lease: Duration) -> Self {
         Self {
             link,
+            patience: (lease / 3).max(LEAST_PATIENCE),
             on_their_way: FuturesUnordered::new(),
             wanted: 0,
             is_polling: false,
-            is_reporting: false,
+            reporting: Vec::new(),
             is_releasing: false,
             failures: 0,
             retry_at: Instant::now(),
         }
     }
 
-    /// Asks for up to `want` tasks and lets the server wait for `wait` until it has one.
-    pub(super) fn claim(&mut self, want: usize, wait: Duration) {
-        let link = self.link.clone();
-        let request = ClaimRequest { want: want as u32, wait_ms: wait.as_millis() as u64 };
+    /// Asks for up to `want` tasks and lets the server wait for `wait` until it has one; says whether the session
+    /// `is_idle`.
+    pub(super) fn claim(&mut self, want: usize, wait: Duration, is_idle: bool) {
+        let (link, limit) = (self.link.clone(), self.patience);
+        let request = ClaimRequest { want: want as u32, wait_ms: wait.as_millis() as u64, is_idle };
         self.wanted += want;
         self.is_polling = true;
-        self.on_their_way
-            .push(Box::pin(async move { (Answer::Claim(within(wait, link.claim(&request)).await), want) }));
+        self.on_their_way.push(Box::pin(async move {
+            (Answer::Claim(within(wait + limit, link.claim(&request)).await), want)
+        }));
     }
 
     /// Reports, and asks for up to `want` tasks that are due at once.
     pub(super) fn finish(&mut self, reports: Vec<Report>, want: usize) {
         // It does not wait for work: nobody could say whether the reports arrived while it does.
-        let claim = (want > 0).then_some(ClaimRequest { want: want as u32, wait_ms: 0 });
+        let claim = (want > 0).then_some(ClaimRequest { want: want as u32, wait_ms: 0, is_idle: false });
         let (link, finish) = (self.link.clone(), Finish { reports, claim });
         self.wanted += want;
-        self.is_reporting = true;
+        self.reporting = finish.reports.iter().map(|report| report.held).collect();
         self.on_their_way.push(Box::pin(async move {
-            let answer = within(Duration::ZERO, link.finish(&finish)).await;
+            let answer = within(CALL_LIMIT, link.finish(&finish)).await;
             (Answer::Finish { reports: finish.reports, want, answer }, want)
         }));
     }
 
     /// Names everything that is held, and lets the server wait for `wait` until it has news.
     pub(super) fn heartbeat(&mut self, holds: Vec<Held>, wait: Duration) {
-        let link = self.link.clone();
+        let (link, limit) = (self.link.clone(), wait + self.patience);
         let heartbeat = Heartbeat { holds, wait_ms: wait.as_millis() as u64 };
         let sent_at = Instant::now();
         self.on_their_way.push(Box::pin(async move {
-            (Answer::Heartbeat { sent_at, answer: within(wait, link.heartbeat(&heartbeat)).await }, 0)
+            (Answer::Heartbeat { sent_at, answer: within(limit, link.heartbeat(&heartbeat)).await }, 0)
         }));
     }
 
     /// Gives attempts back; ends the session if it is to `leave`.
     pub(super) fn release(&mut self, holds: Vec<Held>, leave: bool) {
-        let (link, release) = (self.link.clone(), Release { holds, leave });
+        let (link, limit) = (self.link.clone(), self.patience);
+        let release = Release { holds, leave };
         self.is_releasing = true;
         self.on_their_way.push(Box::pin(async move {
-            let answer = within(Duration::ZERO, link.release(&release)).await;
+            let answer = within(limit, link.release(&release)).await;
             (Answer::Release { holds: release.holds, leave, answer }, 0)
         }));
     }
@@ -115,7 +124,7 @@ impl Calls {
         self.wanted -= want;
         match &answer {
             Answer::Claim(_) => self.is_polling = false,
-            Answer::Finish { .. } => self.is_reporting = false,
+            Answer::Finish { .. } => self.reporting.clear(),
             Answer::Release { .. } => self.is_releasing = false,
             Answer::Heartbeat { .. } => {}
         }
@@ -134,7 +143,12 @@ impl Calls {
 
     /// Whether reports are on their way.
     pub(super) fn is_reporting(&self) -> bool {
-        self.is_reporting
+        !self.reporting.is_empty()
+    }
+
+    /// What they are of. It is held until they have arrived.
+    pub(super) fn reporting(&self) -> &[Held] {
+        &self.reporting
     }
 
     /// Whether attempts are on their way back.
@@ -162,7 +176,7 @@ impl Calls {
     pub(super) fn failed(&mut self, what: &str, why: &str) {
         self.failures += 1;
         let pause = RETRY.0 * 2u32.saturating_pow(self.failures.min(10) - 1);
-        self.retry_at = Instant::now() + pause.min(RETRY.1);
+        self.retry_at = Instant::now() + pause.min(RETRY.1).min(self.patience / 2);
         match self.failures {
             1 => debug!("{what} failed, trying again: {why}"),
             3 => warn!("{what} failed three times, going on trying: {why}"),
@@ -171,12 +185,12 @@ impl Calls {
     }
 }
 
-/// The answer to a call that was asked to wait for `wait` at most.
+/// The answer to a call, if it comes in time.
 async fn within<T>(
-    wait: Duration,
+    limit: Duration,
     call: impl Future<Output = Result<T, SessionError>>,
 ) -> Result<T, CallError> {
-    match timeout(wait + CALL_LIMIT, call).await {
+    match timeout(limit, call).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(SessionError::Over)) => Err(CallError::Over),
         Ok(Err(SessionError::Call(error))) => Err(match error.status() {

@@ -101,12 +101,12 @@ impl Session {
         lost: mpsc::UnboundedReceiver<Vec<Held>>,
         slots: Arc<Slots>,
     ) -> Self {
-        let now = Instant::now();
+        let (now, lease) = (Instant::now(), Duration::from_millis(registered.lease_ms));
         Self {
             attempts: Attempts::new(bench, slots),
-            calls: Calls::new(link),
+            calls: Calls::new(link, lease),
             lost,
-            poll: Duration::from_millis(registered.lease_ms) * POLL_PER_LEASE.0 / POLL_PER_LEASE.1,
+            poll: lease * POLL_PER_LEASE.0 / POLL_PER_LEASE.1,
             heartbeat: Duration::from_millis(registered.heartbeat_ms.max(10)),
             phase: Phase::Open,
             is_drained: false,
@@ -185,7 +185,8 @@ impl Session {
         let has_free_slot = self.attempts.slots.total() > self.load();
         let want = self.wants();
         if !self.calls.is_polling() && has_free_slot && want > 0 {
-            self.calls.claim(want, self.poll);
+            let is_idle = self.attempts.is_empty() && !self.calls.is_reporting() && self.calls.wanted() == 0;
+            self.calls.claim(want, self.poll, is_idle);
         }
         if !self.calls.is_releasing() && (!self.attempts.give_back.is_empty() || self.is_done()) {
             let leave = self.is_done();
@@ -195,7 +196,9 @@ impl Session {
             self.attempts.named();
             self.last_heartbeat_at = now;
             self.heartbeat_at = now + self.heartbeat;
-            self.calls.heartbeat(self.attempts.holds().collect(), self.heartbeat);
+            let reporting = self.calls.reporting().iter().copied();
+            let holds = self.attempts.holds().chain(reporting).collect();
+            self.calls.heartbeat(holds, self.heartbeat);
         }
     }
 

@@ -78,6 +78,9 @@ pub async fn claim(
     RunnerJson(request, _hold): RunnerJson<ClaimRequest>,
 ) -> Answer {
     let session = heard(&app, runner).await?;
+    if request.is_idle {
+        give_back(&app, &session, &session.undelivered(app.now(), app.config.lease_ttl)).await;
+    }
     Ok(json(&claim_delivered(&app, session, request).await?))
 }
 
@@ -112,13 +115,12 @@ async fn heard(app: &App, runner: RunnerId) -> Result<Arc<Session>, ApiError> {
     Ok(session)
 }
 
-/// Extends the lease, and gives back what was handed out and did not arrive.
+/// Extends the lease.
 async fn extend(app: &App, session: &Session, holds: &[Held]) -> Result<Pulse, ApiError> {
     let (now, ttl) = (app.now(), app.config.lease_ttl);
     let pulse = app.store.heartbeat(session.runner, holds, now, now + ttl).await;
     let pulse = pulse.inspect_err(|e| forget_if_over(app, session, e))?;
     session.extended(now);
-    give_back(app, session, &session.undelivered(now, ttl)).await;
     Ok(pulse)
 }
 
@@ -283,6 +285,8 @@ pub async fn heartbeat(
         changed.as_mut().enable();
         let pulse = extend(&app, &session, &request.holds).await?;
         let now = app.now();
+        // Only here, where the runner has just named what it holds: it may have named it to other servers before.
+        give_back(&app, &session, &session.undelivered(now, app.config.lease_ttl)).await;
         if pulse.is_draining != session.is_draining() {
             session.set_draining(pulse.is_draining);
         }

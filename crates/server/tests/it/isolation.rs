@@ -75,10 +75,13 @@ async fn tasks_of_a_strict_project_keep_no_others_waiting() {
     server.call(Method::POST, &format!("/2/projects/{other}/codes"), &server.admin, upload).await;
     // It waits already when the task comes: it must be woken for it, and was not for the others.
     let (claim, queued) = tokio::time::timeout(LIMIT, async {
-        tokio::join!(weak.call::<_, Claim>("claim", &ClaimRequest { want: 4, wait_ms: 60_000 }), async {
-            tokio::task::yield_now().await;
-            server.call(Method::POST, &path, &server.admin, Some(body)).await.json()
-        })
+        tokio::join!(
+            weak.call::<_, Claim>("claim", &ClaimRequest { want: 4, wait_ms: 60_000, is_idle: false }),
+            async {
+                tokio::task::yield_now().await;
+                server.call(Method::POST, &path, &server.admin, Some(body)).await.json()
+            }
+        )
     })
     .await
     .unwrap();
@@ -94,10 +97,13 @@ async fn a_demand_that_is_lowered_lets_waiting_runners_go_on() {
     server.queue(json!({ "code_name": "w" })).await;
     let weak = server.isolating(Level::Process).await;
     let (claim, _) = tokio::time::timeout(LIMIT, async {
-        tokio::join!(weak.call::<_, Claim>("claim", &ClaimRequest { want: 1, wait_ms: 60_000 }), async {
-            tokio::task::yield_now().await;
-            server.demand(json!({ "min_isolation": "process" })).await
-        })
+        tokio::join!(
+            weak.call::<_, Claim>("claim", &ClaimRequest { want: 1, wait_ms: 60_000, is_idle: false }),
+            async {
+                tokio::task::yield_now().await;
+                server.demand(json!({ "min_isolation": "process" })).await
+            }
+        )
     })
     .await
     .unwrap();

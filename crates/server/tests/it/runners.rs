@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::json;
 use windlass_model::exit::Exit;
 use windlass_model::runner::{
-    Claim, ClaimRequest, Finish, FinishAnswer, Heartbeat, HeartbeatAnswer, Held, Release, Report,
+    Assignment, Claim, ClaimRequest, Finish, FinishAnswer, Heartbeat, HeartbeatAnswer, Held, Release, Report,
 };
 use windlass_server::loops::rescuer;
 
@@ -19,8 +19,12 @@ impl TestRunner<'_> {
         self.call("heartbeat", &Heartbeat { holds, wait_ms }).await
     }
 
+    async fn claim_idle(&self) -> Vec<Assignment> {
+        self.call::<_, Claim>("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: true }).await.tasks
+    }
+
     async fn wait_for_tasks(&self, want: u32) -> Claim {
-        self.call("claim", &ClaimRequest { want, wait_ms: 60_000 }).await
+        self.call("claim", &ClaimRequest { want, wait_ms: 60_000, is_idle: false }).await
     }
 }
 
@@ -74,7 +78,7 @@ async fn a_claim_takes_only_its_cluster_and_ends_when_the_time_is_up() {
     server.code("w", json!({})).await;
     server.queue(json!({ "code_name": "w", "cluster": "gpu" })).await;
     let runner = server.runner(1).await;
-    let none: Claim = runner.call("claim", &ClaimRequest { want: 1, wait_ms: 20 }).await;
+    let none: Claim = runner.call("claim", &ClaimRequest { want: 1, wait_ms: 20, is_idle: false }).await;
     assert_eq!(none, Claim::default());
     assert_eq!(server.runner_in("gpu", 1).await.claim(1).await.len(), 1);
 }
@@ -182,7 +186,7 @@ async fn a_report_and_the_next_claim_are_one_call() {
     }
     let runner = server.runner(1).await;
     let task = runner.claim_one().await;
-    let claim = Some(ClaimRequest { want: 1, wait_ms: 0 });
+    let claim = Some(ClaimRequest { want: 1, wait_ms: 0, is_idle: false });
     let answer: FinishAnswer =
         runner.call("finish", &Finish { reports: vec![report(&task, Exit::Code(0))], claim }).await;
     assert_eq!((answer.lost.len(), answer.claim.tasks.len()), (0, 1));
@@ -275,10 +279,59 @@ async fn a_runner_that_only_waits_for_work_keeps_its_session() {
     let id = server.queue(json!({ "code_name": "w" })).await;
     let lost = runner.claim_one().await;
     server.advance(Duration::from_secs(20));
-    assert_eq!(runner.claim(1).await, []);
+    assert_eq!(runner.claim_idle().await, []);
     server.advance(Duration::from_secs(20));
-    assert_eq!(runner.claim_one().await.task, lost.task);
+    assert_eq!(runner.claim_idle().await[0].task, lost.task);
     assert_eq!(server.task(&id).await["run_times"], 2);
+}
+
+#[tokio::test]
+async fn a_runner_may_call_any_server_of_a_store() {
+    let mut other = TestServer::start().await;
+    other.code("w", json!({})).await;
+    let id = other.queue(json!({ "code_name": "w" })).await;
+    let server = other.take_over().await;
+    // Handed out by one, named to the other only.
+    let here = server.runner(2).await;
+    let there = other.runner_of(here.id);
+    let task = here.claim_one().await;
+    for _ in 0..4 {
+        there.beat(vec![held(&task)], 0).await;
+        server.advance(Duration::from_secs(15));
+        // The first may not take it for lost, as the runner does not say that it holds nothing.
+        assert_eq!(here.claim(1).await, []);
+    }
+    assert_eq!(here.beat(vec![held(&task)], 0).await, HeartbeatAnswer::default());
+    assert_eq!(other.status(&id).await, "running");
+    assert_eq!(there.finish(vec![report(&task, Exit::Code(0))]).await.lost, []);
+    here.beat(vec![], 0).await;
+    let ended = server.task(&id).await;
+    assert_eq!((&ended["status"], &ended["run_times"]), (&json!("complete"), &json!(1)));
+}
+
+#[tokio::test]
+async fn runners_whom_nobody_could_hear_get_their_time_when_the_server_is_back() {
+    let mut server = TestServer::start().await;
+    server.code("w", json!({})).await;
+    let id = server.queue(json!({ "code_name": "w" })).await;
+    let (lives, dead) = (server.runner(1).await.id, server.runner_in("other", 1).await.id);
+    let task = server.runner_of(lives).claim_one().await;
+    server.advance(Duration::from_secs(3600));
+    server.take_over().await;
+    for after in [0, 29] {
+        server.advance(Duration::from_secs(after));
+        let next = rescuer::run_once(&server.app, server.app.now()).await.unwrap();
+        assert!(next.is_some_and(|at| at > server.app.now()));
+    }
+    let lives = server.runner_of(lives);
+    assert_eq!(lives.beat(vec![held(&task)], 0).await, HeartbeatAnswer::default());
+    server.advance(Duration::from_secs(2));
+    rescuer::run_once(&server.app, server.app.now()).await.unwrap();
+    assert_eq!(server.status(&id).await, "running");
+    assert_eq!(lives.finish(vec![report(&task, Exit::Code(0))]).await.lost, []);
+    let silent =
+        server.runner_of(dead).raw("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: true }).await;
+    assert_eq!(silent.status, 404, "who was not heard meanwhile is gone");
 }
 
 #[tokio::test]
@@ -304,7 +357,7 @@ async fn a_runner_that_leaves_gives_everything_back() {
     runner.claim_one().await;
     assert_eq!(runner.raw("release", &Release { holds: vec![], leave: true }).await.status, 200);
     assert_eq!(server.status(&id).await, "queued");
-    assert_eq!(runner.raw("claim", &ClaimRequest { want: 1, wait_ms: 0 }).await.status, 404);
+    assert_eq!(runner.raw("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: false }).await.status, 404);
     let clusters = server.call(Method::GET, "/2/clusters/default", &server.admin, None).await.json();
     assert_eq!(clusters["cluster"]["runners_total"], 0);
 }

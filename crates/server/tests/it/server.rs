@@ -117,6 +117,27 @@ impl TestServer {
         Self { app, router, project, admin, runner_token, _folder: folder }
     }
 
+    /// Another server on the same store takes the calls from now on; the one before is returned.
+    pub(crate) async fn take_over(&mut self) -> Self {
+        let (store, blobs, clock) = (self.app.store.clone(), self.app.blobs.clone(), self.app.clock.clone());
+        let seal = Seal::open(&*store, &KEY, false).await.unwrap();
+        let app = App::open(store, blobs, clock, self.app.config.clone(), seal).await.unwrap();
+        let other = Self {
+            router: router(app.clone()),
+            app,
+            project: self.project,
+            admin: self.admin.clone(),
+            runner_token: self.runner_token.clone(),
+            _folder: tempfile::tempdir().unwrap(),
+        };
+        std::mem::replace(self, other)
+    }
+
+    /// The runner whose session this is, as it calls this server.
+    pub(crate) fn runner_of(&self, id: RunnerId) -> TestRunner<'_> {
+        TestRunner { server: self, id }
+    }
+
     pub(crate) async fn token(&self, scopes: &[Scope]) -> String {
         self.app.create_token(Some(self.project), scopes, "t", None).await.unwrap().0
     }
@@ -237,7 +258,7 @@ impl TestRunner<'_> {
     }
 
     pub(crate) async fn claim(&self, want: u32) -> Vec<Assignment> {
-        self.call::<_, Claim>("claim", &ClaimRequest { want, wait_ms: 0 }).await.tasks
+        self.call::<_, Claim>("claim", &ClaimRequest { want, wait_ms: 0, is_idle: false }).await.tasks
     }
 
     pub(crate) async fn claim_one(&self) -> Assignment {

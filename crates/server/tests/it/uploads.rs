@@ -184,8 +184,9 @@ async fn a_new_upload_is_a_new_revision_and_options_alone_keep_the_zip() {
     // A runner fetches it by its hash.
     let runner = server.runner(1).await;
     server.queue(json!({ "code_name": "w" })).await;
-    let claim: windlass_model::runner::Claim =
-        runner.call("claim", &windlass_model::runner::ClaimRequest { want: 1, wait_ms: 0 }).await;
+    let claim: windlass_model::runner::Claim = runner
+        .call("claim", &windlass_model::runner::ClaimRequest { want: 1, wait_ms: 0, is_idle: false })
+        .await;
     let package = claim.revisions[0].package.clone().unwrap();
     let path = format!("/2/runners/packages/{}", package.sha256);
     let fetched = server.call(Method::GET, &path, &server.runner_token, None).await;
@@ -398,8 +399,9 @@ async fn a_roll_back_runs_what_ran_before() {
 
     server.queue(json!({ "code_name": "w" })).await;
     let runner = server.runner(1).await;
-    let claim: windlass_model::runner::Claim =
-        runner.call("claim", &windlass_model::runner::ClaimRequest { want: 1, wait_ms: 0 }).await;
+    let claim: windlass_model::runner::Claim = runner
+        .call("claim", &windlass_model::runner::ClaimRequest { want: 1, wait_ms: 0, is_idle: false })
+        .await;
     assert_eq!(claim.revisions[0].env_vars["KEY"], "one", "the value that was sealed then");
 
     let said = |rest: &'static str| {

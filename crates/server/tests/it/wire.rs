@@ -83,7 +83,10 @@ async fn answers(server: &TestServer) -> String {
     shot!("GET tasks/{id}/result before it ran", server.get(&format!("tasks/{id}/result")));
 
     let runner = server.runner(2).await;
-    let claim = shot!("POST runners/{id}/claim", runner.raw("claim", &ClaimRequest { want: 1, wait_ms: 0 }));
+    let claim = shot!(
+        "POST runners/{id}/claim",
+        runner.raw("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: false })
+    );
     let task = serde_json::from_slice::<Claim>(&claim.body).unwrap().tasks.pop().unwrap();
     shot!(
         "POST tasks/{id}/progress",
