@@ -156,7 +156,8 @@ async fn what_was_acknowledged_survives_backends_that_are_killed() {
         };
         tokio::task::yield_now().await;
         database.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'windlass'",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND application_name = 'windlass'",
         );
         for (ids, answer) in ids.into_iter().zip(work.await.unwrap()) {
             match answer {
