@@ -173,10 +173,123 @@ test('everything works without JavaScript', async () => {
   await page.context().close();
 });
 
+const script = (text) => ({ name: 'dropped.sh', mimeType: 'text/x-sh', buffer: Buffer.from(text) });
+
+test('a package is uploaded by drag and drop, changed, and rolled back', async () => {
+  const page = await open();
+  await page.goto(`${origin}${base}/codes`);
+  await page.getByRole('link', { name: 'New package' }).click();
+  await page.locator('input[type=file]').setInputFiles(script('echo one\n'));
+  await page.getByRole('button', { name: 'Upload' }).click();
+  await page.getByText('Uploaded as revision 1').waitFor();
+  await page.getByRole('heading', { name: 'dropped' }).waitFor();
+  await page.evaluate(() => {
+    const files = new DataTransfer();
+    files.items.add(new File(['echo two; echo three\n'], 'dropped.sh'));
+    const init = { dataTransfer: files, bubbles: true, cancelable: true };
+    document.body.dispatchEvent(new DragEvent('dragover', init));
+    window.wasShown = document.querySelector('[data-drop]').classList.contains('over');
+    document.body.dispatchEvent(new DragEvent('drop', init));
+  });
+  assert.ok(await page.evaluate(() => window.wasShown), 'the page says that it takes the file');
+  await page.keyboard.press('Enter');
+  await page.getByText('Uploaded as revision 2').waitFor();
+  await page.getByText('Limits, retries, network, config').click();
+  await page.getByLabel('Memory').fill('64M');
+  await page.getByLabel('At once').fill('2');
+  await page.getByRole('button', { name: 'Change', exact: true }).click();
+  await page.getByText('Changed: revision 3').waitFor();
+  await page.getByText('Variables', { exact: true }).click();
+  await page.getByLabel('Name of a new variable').first().fill('API_KEY');
+  await page.getByLabel('Value of a new variable').first().fill('open sesame');
+  await page.getByRole('button', { name: 'Save variables' }).click();
+  await page.getByText('API_KEY=***').waitFor();
+  assert.ok(!(await page.content()).includes('sesame'), 'a value is never shown');
+  await page.locator('.changes', { hasText: 'variable API_KEY' }).waitFor();
+  await page.getByRole('button', { name: 'Roll back to revision 1' }).click();
+  await page.getByText('Rolled back: revision 5 is like revision 1').waitFor();
+  await page.getByRole('button', { name: 'Pause', exact: true }).click();
+  await page.locator('h1 .is-timeout', { hasText: 'paused' }).waitFor();
+  await page.getByRole('button', { name: 'Resume', exact: true }).click();
+  await page.getByText('Resumed').waitFor();
+  await page.context().close();
+});
+
+test('an upload that is refused says why and loses nothing', async () => {
+  const page = await open();
+  await page.goto(`${origin}${base}/codes/new`);
+  await page.getByLabel('Name').fill('broken');
+  await page.locator('input[type=file]').setInputFiles({ name: 'x.zip', mimeType: 'application/zip', buffer: Buffer.from('PK\x03\x04 no more') });
+  await page.getByLabel('Command').fill('./run');
+  const before = complaints.length;
+  await page.getByRole('button', { name: 'Upload' }).click();
+  await page.getByRole('alert').filter({ hasText: 'file:' }).waitFor();
+  assert.equal(await page.getByLabel('Command').inputValue(), './run');
+  // The browser notes every answer that is no success.
+  complaints.splice(before);
+  await page.context().close();
+});
+
+test('a log is paused, searched and pointed at', async () => {
+  const id = await queue('wait and be read');
+  const page = await open();
+  await page.goto(`${origin}${base}/tasks/${id}`);
+  const log = page.getByRole('log');
+  await log.locator('.c2', { hasText: 'tick' }).nth(1).waitFor();
+  await page.getByRole('button', { name: 'Pause' }).click();
+  const lines = await log.locator('.l').count();
+  await page.getByRole('button', { name: /^Resume \([1-9]/ }).waitFor();
+  assert.equal(await log.locator('.l').count(), lines, 'nothing was added meanwhile');
+  await page.getByRole('button', { name: /^Resume/ }).click();
+  await page.waitForFunction((before) => document.querySelectorAll('.log .l').length > before, lines);
+  await page.getByPlaceholder('Find').fill('be read');
+  await page.getByText('1 of 1').waitFor();
+  assert.equal(await log.locator('.hit').textContent().then((text) => text.includes('be read')), true);
+  await log.locator('#L1 > a').click();
+  assert.match(page.url(), /\?attempt=1&line=1#L1$/);
+  const address = page.url();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await page.locator('h1 .is-cancelled').waitFor();
+  await page.goto(`${origin}${base}`);
+  await page.goto(address);
+  assert.equal(await page.locator('.l:target').getAttribute('id'), 'L1');
+  await page.locator('.timeline .is-cancelled').waitFor();
+  await page.context().close();
+});
+
+test('a project is made, and the switcher leads back', async () => {
+  const page = await open();
+  await page.goto(`${origin}/projects`);
+  await page.getByLabel('Name').fill('reports');
+  await page.getByRole('button', { name: 'Make a project' }).click();
+  await page.getByText('Made the project reports').waitFor();
+  await page.getByRole('heading', { name: 'The first task' }).waitFor();
+  await page.locator('.menu.project summary').click();
+  await page.locator(`.menu.project a[href="${base}"]`).click();
+  await page.waitForURL(`${origin}${base}`);
+  await page.context().close();
+});
+
+test('packages are uploaded and changed without JavaScript', async () => {
+  const page = await open({ javaScriptEnabled: false });
+  await page.goto(`${origin}${base}/codes/new`);
+  await page.getByLabel('Name').fill('plain');
+  await page.locator('input[type=file]').setInputFiles(script('echo plain\n'));
+  await page.getByRole('button', { name: 'Upload' }).click();
+  await page.getByText('Uploaded as revision 1').waitFor();
+  await page.getByText('Limits, retries, network, config').click();
+  await page.getByLabel('Retries').fill('2');
+  await page.getByRole('button', { name: 'Change', exact: true }).click();
+  await page.getByText('Changed: revision 2').waitFor();
+  await page.getByRole('button', { name: 'Roll back to revision 1' }).click();
+  await page.getByText('Rolled back: revision 3 is like revision 1').waitFor();
+  await page.context().close();
+});
+
 test('every page fits a phone, in both themes, and can be used by everybody', async () => {
   const id = await ended('fail for the record');
   const code = (await api('GET', '/codes')).codes[0].id;
-  const pages = ['', '/tasks', `/tasks/${id}`, '/codes', `/codes/${code}`, '/schedules', '/schedules/new', '/runners',
+  const pages = ['', '/tasks', `/tasks/${id}`, '/codes', `/codes/${code}`, '/codes/new', '/schedules', '/schedules/new', '/runners',
     '/tokens', '/queue'];
   for (const colorScheme of ['light', 'dark']) {
     const wide = await open({ colorScheme, bypassCSP: true });

@@ -97,6 +97,23 @@ pub struct Revision {
     pub created_at: Timestamp,
 }
 
+/// Interpreters by the ending of a program of one file.
+const RUNTIMES: [(&str, &str); 7] = [
+    ("sh", "sh"),
+    ("py", "python"),
+    ("js", "node"),
+    ("rb", "ruby"),
+    ("php", "php"),
+    ("pl", "perl"),
+    ("jar", "java"),
+];
+
+/// The interpreter of a program of one file, by its name; `binary` if its ending names none.
+pub fn runtime_of(name: &str) -> &'static str {
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    RUNTIMES.iter().find(|(known, _)| *known == ending).map_or("binary", |(_, runtime)| runtime)
+}
+
 /// A code package: what stays the same over its revisions, and the newest of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code {

@@ -73,6 +73,11 @@ impl Query {
         }
     }
 
+    /// Adds a value of `key`.
+    pub fn add(&mut self, key: &str, value: &str) {
+        self.0.push((key.to_owned(), value.to_owned()));
+    }
+
     /// Every key, once for each time it was given.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(key, _)| key.as_str())

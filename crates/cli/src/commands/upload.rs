@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use clap::Args;
 use windlass_client::{OnProgress, Package};
-use windlass_model::code::Launch;
+use windlass_model::code::{Launch, runtime_of};
 use windlass_model::warm::Mode;
 use windlass_model::wire::codes::UploadRequest;
 use windlass_model::wire::lenient::{Number, Text};
@@ -173,17 +173,6 @@ impl Start {
     }
 }
 
-/// Interpreters by the ending of a program of one file.
-const RUNTIMES: [(&str, &str); 7] = [
-    ("sh", "sh"),
-    ("py", "python"),
-    ("js", "node"),
-    ("rb", "ruby"),
-    ("php", "php"),
-    ("pl", "perl"),
-    ("jar", "java"),
-];
-
 impl Upload {
     pub(crate) async fn run(self) -> Result<u8, Failure> {
         let output = self.connection.output();
@@ -279,12 +268,6 @@ impl Found {
             single: Some(name),
         })
     }
-}
-
-/// The interpreter of a program of one file.
-fn runtime_of(name: &str) -> &'static str {
-    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-    RUNTIMES.iter().find(|(known, _)| *known == ending).map_or("binary", |(_, runtime)| runtime)
 }
 
 /// `user/image:tag` is called `user/image`.

@@ -9,11 +9,14 @@ use axum::response::IntoResponse as _;
 use futures::TryStreamExt as _;
 use http::{HeaderValue, header};
 use windlass_model::code::{self, Kind, Launch, Upload};
+use windlass_model::difference::differences;
 use windlass_model::id::{CodeId, ProjectId, RevisionId};
 use windlass_model::secret::{Given, MASK};
 use windlass_model::task::Status;
 use windlass_model::wire::BadField;
-use windlass_model::wire::codes::{Code, CodeList, RevisionList, RevisionView, Stats, UploadOrder, Uploaded};
+use windlass_model::wire::codes::{
+    Code, CodeList, RevisionList, RevisionView, Stats, UploadOrder, UploadRequest, Uploaded,
+};
 use windlass_store::blob::Area;
 use windlass_store::types::Counts;
 
@@ -28,14 +31,44 @@ use crate::upload;
 
 /// `POST P/codes`: a first revision, or a new one of the package with this name.
 pub async fn upload(State(app): State<Arc<App>>, InProject(project): InProject, request: Request) -> Answer {
-    let received = upload::receive(&app, request).await?;
-    let order = received.request.validate(&app.config.limits)?;
+    let upload::Received { request, zip } = upload::receive(&app, request).await?;
+    let code = keep(&app, project, request, zip, Same::IsNew).await?.code;
+    Ok(json(&Uploaded { msg: "Upload successful.".to_owned(), code: Code::present(&code, app.policy()) }))
+}
+
+/// What an upload that changes nothing makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Same {
+    /// A new revision all the same.
+    IsNew,
+    /// Nothing.
+    IsNothing,
+}
+
+/// What became of an upload.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// The package afterwards.
+    pub(crate) code: code::Code,
+    /// Whether it has a new revision.
+    pub(crate) is_new: bool,
+}
+
+/// Keeps an upload: checks it against what there is, seals its secrets, and keeps its zip.
+pub(crate) async fn keep(
+    app: &App,
+    project: ProjectId,
+    request: UploadRequest,
+    zip: Option<upload::Zip>,
+    same: Same,
+) -> Result<Kept, ApiError> {
+    let order = request.validate(&app.config.limits)?;
     let previous = app.store.code_named(project, &order.name).await?;
     check_kept(&order, previous.as_deref())?;
     let launch = order.launch.as_ref().or(previous.as_ref().map(|p| &p.latest.launch));
-    check_launch(launch, received.zip.is_some())?;
-    let package = match received.zip {
-        Some(zip) => Some(zip.keep(&app, launch.map_or("", |l| l.file_name.as_str())).await?),
+    check_launch(launch, zip.is_some())?;
+    let package = match zip {
+        Some(zip) => Some(zip.keep(app, launch.map_or("", |l| l.file_name.as_str())).await?),
         None => None,
     };
     let (at, code) = (app.now(), order.name.clone());
@@ -53,8 +86,14 @@ pub async fn upload(State(app): State<Arc<App>>, InProject(project): InProject, 
         order,
         at,
     };
-    let code = app.store.upload(upload).await?;
-    Ok(json(&Uploaded { msg: "Upload successful.".to_owned(), code: Code::present(&code, app.policy()) }))
+    if let Some(previous) = previous.filter(|_| same == Same::IsNothing)
+        && let Ok(after) = code::revise(Some(&previous), upload.clone())
+        && differences(&previous.latest, &after.latest).is_empty()
+        && previous.max_concurrency == after.max_concurrency
+    {
+        return Ok(Kept { code: (*previous).clone(), is_new: false });
+    }
+    Ok(Kept { code: app.store.upload(upload).await?, is_new: true })
 }
 
 /// `POST P/codes/{id}/rollback?revision=N`: a new revision like an earlier one, which new tasks run from now on.

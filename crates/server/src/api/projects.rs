@@ -39,12 +39,17 @@ pub async fn list(State(app): State<Arc<App>>, Caller(caller): Caller) -> Answer
 
 /// `POST /2/projects`.
 pub async fn create(State(app): State<Arc<App>>, Json(request, _hold): Json<ProjectRequest>) -> Answer {
+    let project = make(&app, &request).await?;
+    Ok(json(&present(&app, &project).await?))
+}
+
+/// Makes a project.
+pub(crate) async fn make(app: &App, request: &ProjectRequest) -> Result<Arc<project::Project>, ApiError> {
     let name = request.name.non_empty("name")?.ok_or_else(|| BadField::missing("name"))?;
     if name.len() > MAX_NAME_BYTES {
         return Err(BadField::too_large("name", name.len(), MAX_NAME_BYTES).into());
     }
-    let project = app.create_project(name).await?;
-    Ok(json(&present(&app, &project).await?))
+    Ok(app.create_project(name).await?)
 }
 
 /// `GET P`.

@@ -10,23 +10,26 @@
 //! | [`session`], [`failures`] | the cookie: signed, expiring, bound to a token; what protects forms; failed logins |
 //! | [`guard`] | lets requests through to pages, or to the login |
 //! | [`shell`], [`answer`] | what is around every page; headers, redirects, errors as pages |
-//! | [`show`], [`ansi`], [`payload`], [`chart`], [`timeline`] | values as people read them |
+//! | [`show`], [`ansi`], [`payload`], [`chart`], [`timeline`], [`spark`] | values as people read them |
+//! | [`lately`] | what became of a package's tasks lately |
 //! | [`firings`] | what schedules will do |
 //! | [`range`], [`needs`] | what the overview reaches over, and what it says needs a look |
 //! | [`live`], [`pulse`], [`shared`] | the event stream that says "look again", when it does, and one answer for all who look |
-//! | [`overview`], [`tasks`], [`task`], [`queue`], [`codes`], [`schedules`], [`runners`], [`tokens`], [`login`] | the pages |
+//! | [`overview`], [`tasks`], [`task`], [`queue`], [`codes`], [`code`], [`revise`], [`schedules`], [`runners`], [`tokens`], [`projects`], [`login`] | the pages |
 
 mod ansi;
 mod answer;
 mod assets;
 mod chart;
 mod choices;
+mod code;
 mod codes;
 mod failures;
 mod firings;
 mod form;
 mod guard;
 mod help;
+mod lately;
 mod live;
 mod log;
 mod login;
@@ -34,9 +37,11 @@ mod matches;
 mod needs;
 mod overview;
 mod payload;
+mod projects;
 mod pulse;
 mod queue;
 mod range;
+mod revise;
 mod routes;
 mod runners;
 mod same;
@@ -45,6 +50,7 @@ mod session;
 mod shared;
 mod shell;
 mod show;
+mod spark;
 mod task;
 mod tasks;
 mod timeline;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
-use windlass_model::project::Scope::{Manage, Queue, Read};
+use windlass_model::project::Scope::{Admin, Manage, Queue, Read};
 
 use super::{
-    assets, codes, help, live, log, login, overview, queue, runners, schedules, task, tasks, tokens,
+    assets, code, codes, help, live, log, login, overview, projects, queue, revise, runners, schedules, task,
+    tasks, tokens,
 };
 use crate::app::App;
 use crate::auth::Access::{self, Known, Open, Project as In, Root};
@@ -48,6 +49,8 @@ pub fn pages() -> Vec<Page> {
         action("/logout", Known, login::logout),
         page("/help", Known, help::page),
         page("/assets/{name}", Open, assets::read),
+        page("/projects", Known, projects::list),
+        action("/projects", Root(Admin), projects::create),
 
         page("/p/{project_id}", In(Read), overview::page),
         page("/p/{project_id}/live", In(Read), live::project),
@@ -65,10 +68,16 @@ pub fn pages() -> Vec<Page> {
         page("/p/{project_id}/tasks/{id}/edit", In(Queue), queue::edit),
 
         page("/p/{project_id}/codes", In(Read), codes::list),
-        page("/p/{project_id}/codes/{id}", In(Read), codes::page),
-        action("/p/{project_id}/codes/{id}/pause", In(Manage), codes::pause),
-        action("/p/{project_id}/codes/{id}/resume", In(Manage), codes::resume),
-        page("/p/{project_id}/codes/{id}/download", In(Read), codes::download),
+        action("/p/{project_id}/codes", In(Manage), revise::create),
+        page("/p/{project_id}/codes/new", In(Manage), revise::form),
+        page("/p/{project_id}/codes/{id}", In(Read), code::page),
+        action("/p/{project_id}/codes/{id}", In(Manage), revise::upload),
+        action("/p/{project_id}/codes/{id}/settings", In(Manage), revise::settings),
+        action("/p/{project_id}/codes/{id}/variables", In(Manage), revise::variables),
+        action("/p/{project_id}/codes/{id}/rollback", In(Manage), revise::rollback),
+        action("/p/{project_id}/codes/{id}/pause", In(Manage), code::pause),
+        action("/p/{project_id}/codes/{id}/resume", In(Manage), code::resume),
+        page("/p/{project_id}/codes/{id}/download", In(Read), code::download),
         page("/p/{project_id}/queue", In(Queue), queue::form),
         action("/p/{project_id}/queue", In(Queue), queue::queue),
 

@@ -20,12 +20,45 @@ impl Same {
         path: &str,
         body: Option<&str>,
     ) -> Self {
-        let body = body.map_or(String::new(), |b| {
-            format!(" \\\n  -H 'Content-Type: application/json' -d '{}'", b.replace('\'', "'\\''"))
-        });
-        let method = if method == "GET" { String::new() } else { format!(" -X {method}") };
+        Self { what, cli, curl: curl(method, &format!("/projects/{project}{path}"), body) }
+    }
+}
+
+fn curl(method: &str, path: &str, body: Option<&str>) -> String {
+    let body = body.map_or(String::new(), |b| {
+        format!(" \\\n  -H 'Content-Type: application/json' -d '{}'", b.replace('\'', "'\\''"))
+    });
+    let method = if method == "GET" { String::new() } else { format!(" -X {method}") };
+    format!("curl{method} -H \"Authorization: Bearer $IRON_TOKEN\" \\\n  \"$WINDLASS_URL/2{path}\"{body}")
+}
+
+impl Same {
+    /// `windlass …` beside `METHOD /2/path`, which belongs to no project.
+    pub(super) fn root(
+        what: &'static str,
+        cli: String,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+    ) -> Self {
+        Self { what, cli, curl: curl(method, path, body) }
+    }
+
+    /// `windlass upload …` beside the request that does it. A first revision says how it is started.
+    pub(super) fn upload(
+        what: &'static str,
+        cli: String,
+        project: ProjectId,
+        name: &str,
+        is_first: bool,
+    ) -> Self {
+        let data = match is_first {
+            true => serde_json::json!({ "name": name, "runtime": "sh", "file_name": "hello.sh" }),
+            false => serde_json::json!({ "name": name }),
+        };
         let curl = format!(
-            "curl{method} -H \"Authorization: Bearer $IRON_TOKEN\" \\\n  \"$WINDLASS_URL/2/projects/{project}{path}\"{body}"
+            "curl -X POST -H \"Authorization: Bearer $IRON_TOKEN\" \\\n  \"$WINDLASS_URL/2/projects/{project}/codes\" \\\n  -F {} -F file=@package.zip",
+            quoted(&format!("data={data}"))
         );
         Self { what, cli, curl }
     }

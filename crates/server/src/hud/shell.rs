@@ -68,6 +68,16 @@ impl Here {
         project.ok_or_else(|| ApiError::internal("a page without a project asks for it"))
     }
 
+    /// The same around the project that one lands at, for a page that belongs to none.
+    pub(super) fn somewhere(self, app: &App) -> Result<Here, ApiError> {
+        let own = self.session()?.token.record.project;
+        let project = match own {
+            Some(own) => app.project(own),
+            None => app.projects().into_iter().next(),
+        };
+        Ok(Here { project: Some(project.ok_or_else(|| ApiError::not_found("Project"))?), ..self })
+    }
+
     /// The shell of a page of the part `section`.
     pub(super) fn shell(&self, app: &App, section: &str, title: &str) -> Result<Shell, ApiError> {
         let (session, project) = (self.session()?, self.project()?);

@@ -3,9 +3,10 @@
 pub mod literal;
 pub mod multipart;
 pub mod package;
+pub mod single;
 
 use std::fs::File;
-use std::io::{Seek as _, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom};
 
 use axum::extract::Request;
 use http::{StatusCode, header};
@@ -22,6 +23,7 @@ use self::multipart::Multipart;
 use crate::app::App;
 use crate::body::{self, Patience};
 use crate::error::ApiError;
+use crate::query::Query;
 
 /// Zips that are checked at once: it is work for a processor, and others have work, too.
 static CHECKS: Semaphore = Semaphore::const_new(2);
@@ -48,20 +50,69 @@ pub struct Zip {
     pub md5: String,
 }
 
-/// Reads an upload as any of the clients sends it.
-pub async fn receive(app: &App, request: Request) -> Result<Received, ApiError> {
-    let (parts, body) = request.into_parts();
-    let content_type =
-        parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    if !content_type.to_ascii_lowercase().trim_start().starts_with("multipart/") {
-        let raw = body::read(app, &parts.headers, body, DATA_BYTES).await?;
-        return Ok(Received { request: body::parse(&raw.bytes)?, zip: None });
+/// What a form of a page with a file brought.
+#[derive(Debug)]
+pub struct FileForm {
+    /// The other fields.
+    pub fields: Query,
+    /// The name of the file, if it is one for a file in a package.
+    pub file_name: String,
+    /// Whether the file was a program and no zip: the zip is made of it.
+    pub is_single: bool,
+    /// The zip, not yet checked.
+    pub zip: Option<Zip>,
+}
+
+/// Reads a form with the field `file`: a zip, or a program of one file.
+pub async fn receive_form(app: &App, request: Request) -> Result<FileForm, ApiError> {
+    let mut parts = open(app, request)?;
+    let received = form_parts(app, &mut parts).await;
+    body::linger(parts.into_body());
+    let mut form = received?;
+    if let Some(zip) = form.zip.take() {
+        let (zip, is_single) = zip.or_wrapped(app, &form.file_name).await?;
+        (form.zip, form.is_single) = (Some(zip), is_single);
     }
-    let boundary = multipart::boundary(content_type)
+    Ok(form)
+}
+
+async fn form_parts(app: &App, parts: &mut Multipart) -> Result<FileForm, ApiError> {
+    let mut form =
+        FileForm { fields: Query::default(), file_name: String::new(), is_single: false, zip: None };
+    let mut left = DATA_BYTES;
+    while let Some(name) = parts.next_part().await? {
+        if name == "file" {
+            form.file_name = single::plain_name(parts.file_name()).to_owned();
+            form.zip = save(app, parts).await?;
+            continue;
+        }
+        let value = small(parts, left).await?;
+        left -= value.len();
+        form.fields.add(&name, String::from_utf8_lossy(&value).trim());
+    }
+    Ok(form)
+}
+
+/// The parts of a multipart request.
+fn open(app: &App, request: Request) -> Result<Multipart, ApiError> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let boundary = multipart::boundary(content_type.unwrap_or_default())
         .ok_or_else(|| ApiError::bad_request("the Content-Type names no usable multipart boundary"))?;
     let http = &app.config.http;
     let patience = Patience::new(http.idle_timeout, http.upload_timeout);
-    let mut parts = Multipart::new(body, &boundary, patience);
+    Ok(Multipart::new(request.into_body(), &boundary, patience))
+}
+
+/// Reads an upload as any of the clients sends it.
+pub async fn receive(app: &App, request: Request) -> Result<Received, ApiError> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let is_multipart = |t: &str| t.to_ascii_lowercase().trim_start().starts_with("multipart/");
+    if !content_type.is_some_and(is_multipart) {
+        let (parts, body) = request.into_parts();
+        let raw = body::read(app, &parts.headers, body, DATA_BYTES).await?;
+        return Ok(Received { request: body::parse(&raw.bytes)?, zip: None });
+    }
+    let mut parts = open(app, request)?;
     let received = receive_parts(app, &mut parts).await;
     body::linger(parts.into_body());
     received
@@ -71,7 +122,7 @@ async fn receive_parts(app: &App, parts: &mut Multipart) -> Result<Received, Api
     let (mut data, mut zip) = (None, None);
     while let Some(name) = parts.next_part().await? {
         match name.as_str() {
-            "data" => data = Some(small(parts).await?),
+            "data" => data = Some(small(parts, DATA_BYTES).await?),
             "file" => zip = save(app, parts).await?,
             // Some clients add fields of their own.
             _ => {}
@@ -83,11 +134,11 @@ async fn receive_parts(app: &App, parts: &mut Multipart) -> Result<Received, Api
     Ok(Received { request, zip })
 }
 
-async fn small(parts: &mut Multipart) -> Result<Vec<u8>, ApiError> {
+async fn small(parts: &mut Multipart, most: usize) -> Result<Vec<u8>, ApiError> {
     let mut whole = Vec::new();
     while let Some(piece) = parts.chunk().await? {
         whole.extend_from_slice(&piece);
-        if whole.len() > DATA_BYTES {
+        if whole.len() > most {
             let msg = format!("data: is larger than the limit of {DATA_BYTES} bytes");
             return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, msg));
         }
@@ -134,6 +185,38 @@ async fn save(app: &App, parts: &mut Multipart) -> Result<Option<Zip>, ApiError>
 }
 
 impl Zip {
+    /// Itself; or, if it is no zip but a program called `name`, one that is made of it. Says which.
+    async fn or_wrapped(self, app: &App, name: &str) -> Result<(Zip, bool), ApiError> {
+        let (name, folder) = (name.to_owned(), app.config.scratch.clone());
+        let wrapped = tokio::task::spawn_blocking(move || {
+            let mut zip = self;
+            if name.is_empty() || single::is_zip(&mut zip.file)? {
+                return Ok((zip, false));
+            }
+            Ok((Zip::of(single::wrap(zip.file, &name, &folder)?)?, true))
+        });
+        let wrapped = wrapped.await.map_err(|e| ApiError::internal(&format!("making a zip failed: {e}")))?;
+        wrapped
+            .map_err(|e: std::io::Error| ApiError::internal(&format!("an upload cannot be made a zip: {e}")))
+    }
+
+    fn of(mut file: File) -> std::io::Result<Self> {
+        let (mut sha256, mut md5, mut size_bytes) = (Sha256::new(), Md5::new(), 0);
+        let mut piece = vec![0; 64 * 1024];
+        file.seek(SeekFrom::Start(0))?;
+        loop {
+            let n = file.read(&mut piece)?;
+            if n == 0 {
+                break;
+            }
+            sha256.update(&piece[..n]);
+            md5.update(&piece[..n]);
+            size_bytes += n as u64;
+        }
+        let blob = BlobRef { sha256: hex::encode(sha256.finalize()), size_bytes };
+        Ok(Self { file, blob, md5: hex::encode(md5.finalize()) })
+    }
+
     /// Checks the zip and keeps it: afterwards it is a blob. `file_name`, if not empty, must be in it.
     pub async fn keep(self, app: &App, file_name: &str) -> Result<(BlobRef, String), ApiError> {
         let Zip { mut file, blob, md5 } = self;

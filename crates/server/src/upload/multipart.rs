@@ -32,6 +32,7 @@ pub struct Multipart {
     buffer: BytesMut,
     delimiter: memmem::Finder<'static>,
     parts: usize,
+    file_name: String,
     /// Within the data of a part, or the text before the first.
     is_in_data: bool,
 }
@@ -42,7 +43,12 @@ impl Multipart {
         let delimiter = memmem::Finder::new(&format!("\r\n--{boundary}")).into_owned();
         // The first boundary needs no line break before it: one is put there.
         let buffer = BytesMut::from(&b"\r\n"[..]);
-        Self { body, patience, buffer, delimiter, parts: 0, is_in_data: true }
+        Self { body, patience, buffer, delimiter, parts: 0, file_name: String::new(), is_in_data: true }
+    }
+
+    /// The `filename` of the part; empty if it has none.
+    pub fn file_name(&self) -> &str {
+        &self.file_name
     }
 
     /// What was not read.
@@ -71,7 +77,8 @@ impl Multipart {
                 }
                 let head = self.buffer.split_to(head + 4);
                 self.is_in_data = true;
-                return Ok(Some(name_of(&head)));
+                self.file_name = param_of(&head, "filename");
+                return Ok(Some(param_of(&head, "name")));
             }
             if self.buffer.len() > MAX_HEAD {
                 return Err(broken());
@@ -119,14 +126,14 @@ fn broken() -> ApiError {
     ApiError::bad_request("the multipart body is broken: a part has no proper headers")
 }
 
-/// The `name` of a part by its headers.
-fn name_of(head: &[u8]) -> String {
+/// What the headers of a part say of it.
+fn param_of(head: &[u8], param: &str) -> String {
     let head = String::from_utf8_lossy(head);
     let disposition = head.lines().find(|line| {
         line.split_once(':').is_some_and(|(name, _)| name.trim().eq_ignore_ascii_case("content-disposition"))
     });
     let params = disposition.unwrap_or_default().split(';').filter_map(|param| param.split_once('='));
-    let name = params.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("name"));
+    let name = params.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case(param));
     name.map(|(_, value)| value.trim().trim_matches('"').to_owned()).unwrap_or_default()
 }
 

@@ -13,8 +13,8 @@ use crate::server::{Answer, TestServer, chunk, report};
 
 /// A browser that is logged in.
 pub(crate) struct Browser<'a> {
-    server: &'a TestServer,
-    cookie: String,
+    pub(crate) server: &'a TestServer,
+    pub(crate) cookie: String,
 }
 
 impl<'a> Browser<'a> {
@@ -26,7 +26,7 @@ impl<'a> Browser<'a> {
         Browser { server, cookie }
     }
 
-    async fn send(&self, method: Method, path: &str, form: &str) -> Answer {
+    pub(crate) async fn send(&self, method: Method, path: &str, form: &str) -> Answer {
         let request = Request::builder().method(method).uri(path).header("cookie", &self.cookie);
         let request = request.header("content-type", "application/x-www-form-urlencoded");
         self.server.send(request.body(Body::from(form.to_owned())).unwrap()).await
@@ -56,7 +56,7 @@ impl<'a> Browser<'a> {
     }
 
     /// Sends a form as its page would; the page after it.
-    async fn act(&self, page: &str, action: &str, form: &str) -> (String, String) {
+    pub(crate) async fn act(&self, page: &str, action: &str, form: &str) -> (String, String) {
         let csrf = self.csrf(page).await;
         let answer = self.send(Method::POST, &format!("{action}?csrf={csrf}"), form).await;
         assert_eq!(answer.status, 303, "{}", answer.text());
@@ -66,7 +66,7 @@ impl<'a> Browser<'a> {
         (after.page(&target).await, target)
     }
 
-    async fn csrf(&self, page: &str) -> String {
+    pub(crate) async fn csrf(&self, page: &str) -> String {
         let html = self.page(page).await;
         let (_, rest) = html.split_once("csrf=").expect("every page can log out");
         rest.split('"').next().unwrap().to_owned()

@@ -10,6 +10,7 @@ mod endurance;
 mod explain;
 mod explorer;
 mod hud;
+mod hud_codes;
 mod isolation;
 mod limits;
 mod logs;

@@ -172,6 +172,61 @@ function followLog(log) {
   addEventListener("pagehide", () => events.close());
 }
 
+// Uploads: a file that is dropped anywhere, and how much of it is there.
+function upload(form) {
+  const [file, name, bar, problem, hint] = ["input[type=file]", "[data-name]", "progress", "[data-problem]", "[data-drop-hint]"]
+    .map((selector) => form.querySelector(selector));
+  const zone = form.querySelector("[data-drop]");
+  const button = form.querySelector("button:not([type])");
+  hint.hidden = false;
+  const chosen = () => {
+    const [one] = file.files;
+    if (one && name && name.value === "") name.placeholder = one.name.split(".")[0];
+  };
+  file.addEventListener("change", chosen);
+  const hasFiles = (event) => [...event.dataTransfer?.types ?? []].includes("Files");
+  document.addEventListener("dragover", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    zone.classList.add("over");
+  });
+  document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) zone.classList.remove("over"); });
+  document.addEventListener("drop", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    zone.classList.remove("over");
+    file.files = event.dataTransfer.files;
+    chosen();
+    zone.scrollIntoView({ block: "nearest" });
+    button.focus();
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const request = new XMLHttpRequest();
+    const fail = (text) => {
+      problem.textContent = text;
+      problem.hidden = false;
+      bar.hidden = true;
+      button.disabled = false;
+    };
+    request.upload.addEventListener("progress", ({ loaded, total }) => { bar.value = total > 0 ? 100 * loaded / total : 0; });
+    request.addEventListener("load", () => {
+      if (request.status === 201) { location.assign(request.getResponseHeader("location")); return; }
+      const page = new DOMParser().parseFromString(request.responseText, "text/html");
+      fail(page.querySelector(".why")?.textContent ?? `The server answered with ${request.status}.`);
+    });
+    request.addEventListener("error", () => fail("The upload broke off: nothing was changed."));
+    request.open("POST", form.action);
+    request.setRequestHeader("x-live", "1");
+    problem.hidden = true;
+    bar.hidden = false;
+    bar.value = 0;
+    button.disabled = true;
+    request.send(new FormData(form));
+  });
+}
+all("form[data-upload]").forEach(upload);
+
 // Copying.
 for (const pre of all("pre[data-copy]")) {
   const button = Object.assign(document.createElement("button"), { className: "copy", type: "button", textContent: "Copy" });
