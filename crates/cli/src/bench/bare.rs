@@ -32,32 +32,38 @@ pub(super) fn fdatasync(folder: &Path, count: usize) -> Result<Sample> {
     Ok(Sample::new(times))
 }
 
-/// Times of starting a program that does nothing and waiting for its end, from `threads` threads at once, with `posix_spawn`; and how many
-/// were done per second.
-pub(super) fn spawn(threads: usize, count: usize, words: &[&'static str]) -> Result<(f64, Sample)> {
-    let (&program, arguments) = words.split_first().context("there is no program to start")?;
+/// Times of starting a program and waiting for its end, from `threads` threads at once; and how many were done per
+/// second. `command` gets a number that no other start has.
+pub(super) fn spawn(
+    threads: usize,
+    count: usize,
+    command: impl Fn(usize) -> Command + Sync,
+) -> Result<(f64, Sample)> {
+    let each = count.div_ceil(threads);
+    let one = |number: usize| -> Result<Duration> {
+        let mut command = command(number);
+        let start = Instant::now();
+        let status = quiet(&mut command).status();
+        let status = status.with_context(|| format!("cannot start {:?}", command.get_program()))?;
+        ensure!(status.success(), "{:?} failed", command.get_program());
+        Ok(start.elapsed())
+    };
     let start = Instant::now();
-    let workers: Vec<_> = (0..threads)
-        .map(|_| {
-            let arguments = arguments.to_vec();
-            std::thread::spawn(move || -> Result<Vec<Duration>> {
-                let mut times = Vec::with_capacity(count / threads);
-                for _ in 0..count / threads {
-                    let start = Instant::now();
-                    let status = quiet(Command::new(program).args(&arguments)).status();
-                    let status = status.with_context(|| format!("cannot start `{program}`"))?;
-                    ensure!(status.success(), "`{program}` failed");
-                    times.push(start.elapsed());
-                }
-                Ok(times)
-            })
-        })
-        .collect();
-    let mut times = Vec::with_capacity(count);
-    for worker in workers {
-        times.extend(worker.join().map_err(|_| anyhow::anyhow!("a spawning thread panicked"))??);
-    }
+    let times: Result<Vec<Vec<Duration>>> = std::thread::scope(|scope| {
+        let work = |thread: usize| (thread * each..(thread + 1) * each).map(one).collect();
+        let workers: Vec<_> = (0..threads).map(|thread| scope.spawn(move || work(thread))).collect();
+        let join = |worker: std::thread::ScopedJoinHandle<'_, Result<Vec<Duration>>>| {
+            worker.join().map_err(|_| anyhow::anyhow!("a spawning thread panicked"))?
+        };
+        workers.into_iter().map(join).collect()
+    });
+    let times = times?.concat();
     Ok((times.len() as f64 / start.elapsed().as_secs_f64(), Sample::new(times)))
+}
+
+/// The program that does nothing.
+pub(super) fn nothing(_: usize) -> Command {
+    Command::new("true")
 }
 
 /// The command whose first act is to say what time it is, in nanoseconds since the epoch.

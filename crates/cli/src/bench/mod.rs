@@ -9,6 +9,7 @@
 //! | [`sandbox`] | what a sandbox around each task costs |
 //! | [`warm`] | what workers do that take one task after another |
 //! | [`seed`] | fills a store before it is measured |
+//! | [`wrappers`] | other programs that isolate, to compare it with |
 //! | [`stats`], [`report`] | medians, the table and the JSON |
 
 mod bare;
@@ -19,6 +20,7 @@ mod sandbox;
 mod seed;
 mod stats;
 mod warm;
+mod wrappers;
 
 pub(crate) use bare::serve_parser;
 pub(crate) use plan::{Effort, run};

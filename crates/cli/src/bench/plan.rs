@@ -1,5 +1,6 @@
 //! What is measured, in order.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -128,7 +129,7 @@ async fn rates(
     let mut compared = Vec::new();
 
     let server = Windlass::start("serve", data, &ANY_PORT)?;
-    let parked = upload(&server.client, PARKED, "true").await?;
+    let parked = upload(&server.client, PARKED, README, "true").await?;
     // No runner of a later step may take them.
     server.client.pause(parked).await?;
     let (_parser, parser) = Process::start(&["bench-parser"], std::process::Stdio::null())?;
@@ -176,12 +177,12 @@ async fn rates(
     let up = [ANY_PORT.as_slice(), &["--slots", &slots_text, "--set", "sandbox.policy=off"]].concat();
     let server = Windlass::start("up", data, &up)?;
     say(&format!("`true` from end to end{what}"));
-    let code = upload(&server.client, TRUE, "true").await?;
-    end_to_end(&server.client, code, effort.tasks / 10).await?;
+    let code = upload(&server.client, TRUE, README, "true").await?;
+    true_tasks(&server.client, code, effort.tasks / 10).await?;
     let mut rates = (Vec::new(), Vec::new());
     for _ in 0..effort.runs {
-        rates.1.push(bare::spawn(slots, effort.tasks, &["true"])?.0);
-        rates.0.push(end_to_end(&server.client, code, effort.tasks).await?);
+        rates.1.push(bare::spawn(slots, effort.tasks, bare::nothing)?.0);
+        rates.0.push(true_tasks(&server.client, code, effort.tasks).await?);
     }
     let rate = median(rates.0);
     let name = format!("`true` tasks end to end, {slots} slots");
@@ -190,7 +191,7 @@ async fn rates(
     compared.push((name, rate));
 
     say(&format!("pickup of a task by an idle server{what}"));
-    upload(&server.client, STAMPER, STAMP).await?;
+    upload(&server.client, STAMPER, README, STAMP).await?;
     let pickup = pickups(&server.client, effort.pickups).await?;
     let spawn = bare::spawn_stamp(effort.pickups)?;
     let allowed = fdatasync + spawn.median() + Duration::from_millis(1);
@@ -250,19 +251,25 @@ fn tasks_body(tasks: usize) -> String {
     format!(r#"{{"tasks":[{}]}}"#, vec![task; tasks].join(","))
 }
 
-pub(super) async fn upload(client: &Client, name: &str, command: &str) -> Result<CodeId> {
+/// Uploads a package of one file, which its command may read.
+pub(super) async fn upload(client: &Client, name: &str, file: (&str, &str), command: &str) -> Result<CodeId> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    zip.start_file("README", zip::write::SimpleFileOptions::default())?;
+    zip.start_file(file.0, zip::write::SimpleFileOptions::default())?;
+    zip.write_all(file.1.as_bytes())?;
     let zip = zip.finish()?.into_inner();
     let request =
         UploadRequest { name: Text::from(name), command: Text::from(command), ..UploadRequest::default() };
     Ok(client.upload(&request, Some(Bytes::from(zip)), None).await?.id)
 }
 
-/// Queues `count` tasks at once and waits until all are complete; tasks per second from the first byte to the last end.
-pub(super) async fn end_to_end(client: &Client, code: CodeId, count: usize) -> Result<f64> {
+/// The file of a package whose command reads none.
+pub(super) const README: (&str, &str) = ("README", "");
+
+/// Queues `count` tasks of a package at once and waits until all are complete: the time from the first byte to the last
+/// end.
+pub(super) async fn end_to_end(client: &Client, code: CodeId, name: &str, count: usize) -> Result<Duration> {
     let done = client.code_stats(code).await?.complete;
-    let task = TaskRequest { code_name: Text::from(TRUE), ..TaskRequest::default() };
+    let task = TaskRequest { code_name: Text::from(name), ..TaskRequest::default() };
     let start = Instant::now();
     let ids = client.queue(vec![task; count], None).await?;
     let last = *ids.last().context("nothing was queued")?;
@@ -271,7 +278,12 @@ pub(super) async fn end_to_end(client: &Client, code: CodeId, count: usize) -> R
         ensure!(start.elapsed() < Duration::from_secs(120), "{count} tasks were not done in two minutes");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    Ok(count as f64 / start.elapsed().as_secs_f64())
+    Ok(start.elapsed())
+}
+
+/// `true` tasks per second from end to end.
+pub(super) async fn true_tasks(client: &Client, code: CodeId, count: usize) -> Result<f64> {
+    Ok(count as f64 / end_to_end(client, code, TRUE, count).await?.as_secs_f64())
 }
 
 /// Times from queueing a task on an idle server to the first act of its process.

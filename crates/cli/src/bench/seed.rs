@@ -14,7 +14,7 @@ use windlass_store::Store;
 use windlass_store::sqlite::{Options, Sqlite};
 use windlass_store::types::{Claimed, Claiming, Finish};
 
-use super::plan::{PARKED, TRUE, upload};
+use super::plan::{PARKED, README, TRUE, upload};
 use crate::child::Windlass;
 
 /// Tasks written in one transaction.
@@ -24,8 +24,8 @@ const BATCH: usize = 5_000;
 /// package, half for a cluster without runners.
 pub(super) async fn fill(data: &Path, count: usize) -> Result<()> {
     let server = Windlass::start("serve", data, &["--listen", "127.0.0.1:0"])?;
-    upload(&server.client, TRUE, "true").await?;
-    let parked = upload(&server.client, PARKED, "true").await?;
+    upload(&server.client, TRUE, README, "true").await?;
+    let parked = upload(&server.client, PARKED, README, "true").await?;
     server.client.pause(parked).await?;
     let project: ProjectId = server.client.project().parse()?;
     drop(server);
