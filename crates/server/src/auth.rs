@@ -189,7 +189,8 @@ fn root(caller: &Principal, scope: Scope) -> Result<(), ApiError> {
     }
 }
 
-fn lacks(caller: &Principal, scope: Scope) -> ApiError {
+/// What is said to whoever lacks a scope.
+pub(crate) fn lacks(caller: &Principal, scope: Scope) -> ApiError {
     ApiError::forbidden(format!(
         "this needs a token with the scope {scope}; this one has: {}",
         caller.scopes()

@@ -80,7 +80,10 @@ impl From<StoreError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        // Kept with the answer, for those who show errors in another way.
+        let kept = self.clone();
         let mut response = json(&Msg::new(shortened(self.msg)));
+        response.extensions_mut().insert(kept);
         *response.status_mut() = self.status;
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -17,7 +17,7 @@ use http::{HeaderValue, header};
 use crate::error::{Answer, ApiError};
 use view::Page;
 
-const CSS: &str = include_str!("explorer.css");
+const CSS: &str = concat!(include_str!("../theme.css"), include_str!("explorer.css"));
 const JS: &str = include_str!("explorer.js");
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::answer::{Failure, Shown};
 use crate::error::ApiError;
 
-const CSS: &str = include_str!("assets/hud.css");
+const CSS: &str = concat!(include_str!("../theme.css"), include_str!("assets/hud.css"));
 const JS: &str = include_str!("assets/live.js");
 const ICON: &str = include_str!("assets/icon.svg");
 

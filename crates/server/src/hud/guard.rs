@@ -16,7 +16,7 @@ use super::routes::Page;
 use super::session::{self, Session, cookie_name};
 use super::shared::Key;
 use crate::app::App;
-use crate::auth::{Access, Caller, InProject, Principal};
+use crate::auth::{Access, Caller, InProject, lacks};
 use crate::error::ApiError;
 use crate::query::value_of;
 
@@ -93,7 +93,7 @@ async fn guard(
         request.extensions_mut().insert(InProject(project.id));
     }
     if let Some(session) = &here.session {
-        request.extensions_mut().insert(Caller(Principal::Token(session.token.clone())));
+        request.extensions_mut().insert(Caller(session.principal()));
     }
     if let Some(session) = &here.session {
         app.note_use(&session.token);
@@ -106,6 +106,10 @@ async fn guard(
         Some((key, beat)) => app.hud.shared.page(key, beat, next.run(request)).await,
         None => next.run(request).await,
     };
+    // What was refused before it reached its page is shown as one, too.
+    if let Some(error) = answer.extensions_mut().remove::<ApiError>() {
+        answer = Failure::from(error).into_response();
+    }
     if is_read {
         // What was only read can be read again; what was done must be said, however large the answer.
         answer = app.answers.hold_whole(answer).await.unwrap_or_else(|e| Failure::from(e).into_response());
@@ -158,23 +162,15 @@ fn enter(
         None => None,
     };
     let here = Here { session, project, flash: None, origin: String::new() };
-    let lacks = |scope: Scope| {
-        let has = here
-            .session
-            .as_ref()
-            .map(|s| s.token.record.scopes.iter().map(|s| s.as_str()).collect::<Vec<_>>());
-        ApiError::forbidden(format!(
-            "this needs a token with the scope {scope}; you are logged in with one that has: {}",
-            has.unwrap_or_default().join(", ")
-        ))
-    };
     // A project that the token does not reach looks like one that is not there.
     if here.project.is_some() && !reaches(&here) {
         return Err(not_found());
     }
     match access {
-        Access::Project(scope) if !here.may(scope) => return Err(lacks(scope)),
-        Access::Root(scope) if !here.may_everywhere(scope) => return Err(lacks(scope)),
+        Access::Project(scope) if !here.may(scope) => return Err(lacks(&here.session()?.principal(), scope)),
+        Access::Root(scope) if !here.may_everywhere(scope) => {
+            return Err(lacks(&here.session()?.principal(), scope));
+        }
         _ => {}
     }
     Ok(here)

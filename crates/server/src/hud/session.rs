@@ -18,6 +18,7 @@ use super::guard::is_secure;
 use super::pulse::Pulse;
 use super::shared::Shared;
 use crate::app::App;
+use crate::auth::Principal;
 use crate::tokens::Token;
 
 /// Name of the cookie. By TLS it has a prefix, with which no browser takes it from a neighbouring host: nobody can be
@@ -105,6 +106,11 @@ pub(super) fn of(app: &App, headers: &HeaderMap, now: Timestamp) -> Option<Sessi
 }
 
 impl Session {
+    /// Who acts in it.
+    pub(super) fn principal(&self) -> Principal {
+        Principal::Token(self.token.clone())
+    }
+
     /// Whether it should be told to go on, which is so when half of it is over.
     pub(super) fn is_half_over(&self, now: Timestamp) -> bool {
         self.ends_at.since(now) < LIFETIME / 2

@@ -14,6 +14,7 @@ mod hud_codes;
 mod isolation;
 mod limits;
 mod logs;
+mod pages;
 mod rules;
 mod runners;
 mod schedules;
