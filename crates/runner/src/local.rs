@@ -19,6 +19,7 @@ use windlass_model::runner::{Assignment, RevisionSpec};
 use windlass_model::warm::Keep;
 
 use crate::config::{Limits, PackageLimits, SpawnerCommand};
+use crate::ground::Permits;
 use crate::host::{Host, NotStarted, Parts};
 use crate::package::Package;
 use crate::plan::plan;
@@ -151,8 +152,7 @@ pub async fn run_local(
         Ok(plan) => plan,
         Err(why) => return Ok(not_started(why)),
     };
-    let mut ground =
-        host.ground(path.clone(), package, &mut plan, (revision.network, revision.limits)).await?;
+    let mut ground = host.ground(path.clone(), package, &mut plan, Permits::of(&revision)).await?;
     let mut child = match host.start(&plan, &ground).await {
         Ok(child) => child,
         Err(NotStarted::NoProgram(why)) => return Ok(not_started(why)),

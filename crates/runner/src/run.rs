@@ -15,6 +15,7 @@ use windlass_model::time::Timestamp;
 
 use crate::capture::Captured;
 use crate::deaths::Deaths;
+use crate::ground::Permits;
 use crate::host::{Host, NotStarted};
 use crate::logs::{LiveLog, Logs};
 use crate::package::{Package, PackageError, Packages};
@@ -147,8 +148,7 @@ async fn process(
     let mut plan =
         plan(&job.task, &job.revision, &*package, &host.place(&place, job.revision.network), now())
             .map_err(Stop::NotStarted)?;
-    let ground =
-        host.ground(path.clone(), package, &mut plan, (job.revision.network, job.revision.limits)).await;
+    let ground = host.ground(path.clone(), package, &mut plan, Permits::of(&job.revision)).await;
     let mut ground = ground.map_err(|e| Stop::Ours(format!("cannot fill its directory: {e}")))?;
 
     tokio::select! {

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use super::capabilities;
 use super::landlock::Landlock;
 use super::seccomp::Filter;
+use crate::spawner::sys::confine::Ruleset;
 
 /// What a task's process is confined by beside its namespaces, as far as this host has it.
 pub struct Confinement {
@@ -36,14 +37,35 @@ impl Confinement {
     ///
     /// To be called last, with the ids of the task: whatever comes afterwards must do with what a task has.
     pub fn apply(&self, readable: &CStr, writable: &[&CStr]) -> Result<(), Errno> {
+        self.within(readable, writable)?.apply()
+    }
+
+    /// The same, ready for any number of processes that find these folders as they are now.
+    pub(crate) fn within(&self, readable: &CStr, writable: &[&CStr]) -> Result<Walls<'_>, Errno> {
+        let rules = self.landlock.map(|landlock| landlock.rules(readable, writable)).transpose()?;
+        Ok(Walls { rules, filter: self.filter.as_ref() })
+    }
+}
+
+/// A [`Confinement`] to certain folders.
+pub(crate) struct Walls<'a> {
+    rules: Option<Ruleset>,
+    filter: Option<&'a Filter>,
+}
+
+impl Walls<'_> {
+    /// As [`Confinement::apply`]. Makes system calls and nothing else.
+    pub(crate) fn apply(&self) -> Result<(), Errno> {
         nix::sys::prctl::set_no_new_privs()?;
-        if let Some(landlock) = self.landlock {
-            landlock.restrict(readable, writable)?;
+        if let Some(rules) = &self.rules {
+            rules.restrict()?;
         }
         capabilities::drop_all()?;
-        match &self.filter {
-            Some(filter) => filter.install(),
-            None => Ok(()),
-        }
+        self.filter.map_or(Ok(()), Filter::install)
+    }
+
+    /// Whether a descriptor of ours is needed to apply it.
+    pub(crate) fn has_descriptor(&self) -> bool {
+        self.rules.is_some()
     }
 }

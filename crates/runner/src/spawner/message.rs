@@ -22,6 +22,10 @@ pub(super) const MAX_FRAME: usize = 64 * 1024 * 1024;
 
 /// What the runner asks for.
 #[derive(Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, most are the largest, and none is moved about"
+)]
 pub(super) enum Request<'a> {
     /// Start a process. The write ends of its pipes, standard output first, travel beside the frame.
     Spawn {
@@ -43,6 +47,8 @@ pub(super) enum Request<'a> {
 /// What a task finds in its sandbox.
 #[derive(Debug, PartialEq)]
 pub(super) struct Inside<'a> {
+    /// Whose namespaces it may have, and who may have its, one after the other; empty: nobody's.
+    pub(super) kin: &'a CStr,
     /// The folder of its package among the packages; empty: it has none.
     pub(super) package: &'a CStr,
     /// How its directory comes to hold the package.
@@ -69,6 +75,8 @@ pub(super) enum View<'a> {
 /// The same for whoever asks.
 #[derive(Debug)]
 pub(crate) struct Contents<'a> {
+    /// As [`Inside::kin`].
+    pub(crate) kin: &'a str,
     /// As [`Inside::package`].
     pub(crate) package: &'a str,
     /// As [`View::Copy`]; none: [`View::Overlay`].
@@ -120,6 +128,7 @@ fn add(contents: &Contents<'_>, frame: &mut Vec<u8>) {
         frame.push(0);
     };
     frame.push(if contents.copy.is_some() { COPY } else { OVERLAY });
+    text(frame, contents.kin);
     text(frame, contents.package);
     text(frame, contents.executable.unwrap_or_default());
     let copies = contents.copy.unwrap_or_default();
@@ -243,6 +252,7 @@ impl<'a> Reader<'a> {
         if kind == NOTHING {
             return Ok(None);
         }
+        let kin = self.text()?;
         let package = self.text()?;
         let executable = Some(self.text()?).filter(|name| !name.is_empty());
         let copies = self.number()?;
@@ -266,7 +276,7 @@ impl<'a> Reader<'a> {
             output_bytes,
         };
         let view = if kind == COPY { View::Copy(copies) } else { View::Overlay };
-        Ok(Some(Inside { package, view, executable, files, network, limits }))
+        Ok(Some(Inside { kin, package, view, executable, files, network, limits }))
     }
 }
 
@@ -454,6 +464,7 @@ mod tests {
         let files = [("__payload__", vec![0, 1])];
         let (network, limits) = (Network::Host, Limits::DEFAULT);
         let of = |copy, executable| Contents {
+            kin: "revision",
             package: "hash",
             copy,
             executable,
@@ -466,6 +477,7 @@ mod tests {
             let (body, length) = frame(&bytes).unwrap().unwrap();
             assert_eq!(length, bytes.len());
             let inside = contents.map(|contents| Inside {
+                kin: c"revision",
                 package: c"hash",
                 view: contents.copy.map_or(View::Overlay, |_| View::Copy(vec![(c"a/b", 0o755)])),
                 executable: contents.executable.map(|_| c"x"),

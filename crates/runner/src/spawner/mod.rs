@@ -12,11 +12,14 @@
 //! | [`handle`] | the runner's side |
 //! | [`process`] | the spawner's side |
 //! | [`slot`] | the sandbox around the spawner, which its tasks inherit |
-//! | [`init`] | the first process of a task in a sandbox |
+//! | [`init`], [`kept`] | the first process of a task in a sandbox, from inside and from outside |
+//! | [`leftovers`] | what a task leaves to the next, if they share one: nothing |
 //! | [`sys`] | the system calls: the only unsafe code of the project |
 
 pub(crate) mod handle;
 mod init;
+mod kept;
+mod leftovers;
 mod message;
 mod process;
 mod slot;

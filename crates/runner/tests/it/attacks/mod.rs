@@ -10,6 +10,7 @@ mod network;
 mod packages;
 mod processes;
 mod resources;
+mod successors;
 mod survival;
 mod unprivileged;
 mod warm;
