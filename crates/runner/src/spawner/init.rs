@@ -120,6 +120,8 @@ impl<'a> Init<'a> {
         }
         fork::hide().map_err(prepare)?;
         let walls = slot.confinement.within(c"/", &WRITABLE).map_err(at(Step::Confine))?;
+        // From here on we make no call that a task may not make; and the task inherits that.
+        walls.apply_filter().map_err(at(Step::Confine))?;
         Ok(Self { slot, socket, walls, open_files, leftovers })
     }
 

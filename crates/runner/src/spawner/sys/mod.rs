@@ -33,7 +33,7 @@ pub(super) struct Launch<'a> {
     pub(super) user: Option<u32>,
     /// Most files it may have open: the soft and the hard limit.
     pub(super) open_files: Option<(u64, u64)>,
-    /// What it takes from itself before its program begins.
+    /// What it takes from itself before its program begins, beside the filter of calls that it is born with.
     pub(super) walls: Option<&'a Walls<'a>>,
 }
 
@@ -155,7 +155,7 @@ fn prepare(shared: &Shared<'_>) -> Result<std::convert::Infallible, (Step, c_int
         fork::die_with_parent().map_err(setup)?;
     }
     if let Some(walls) = shared.walls {
-        walls.apply().map_err(|errno| (Step::Confine, errno as c_int))?;
+        walls.apply_all_but_filter().map_err(|errno| (Step::Confine, errno as c_int))?;
     }
     // SAFETY: as above.
     unsafe {
