@@ -6,7 +6,7 @@ use std::process::Command;
 use super::skip;
 
 /// Those that need no control groups, no network with the internet of the slot's own, and no look at processes of another user.
-const ATTACKS: [&str; 12] = [
+const ATTACKS: [&str; 15] = [
     "attacks::files::nothing_outside_can_be_written",
     "attacks::files::the_host_and_the_server_cannot_be_read",
     "attacks::files::a_task_sees_only_its_own_payload_and_package",
@@ -19,6 +19,9 @@ const ATTACKS: [&str; 12] = [
     "attacks::network::without_a_network_there_is_but_a_loopback",
     "attacks::network::who_has_the_hosts_network_is_told",
     "attacks::resources::the_disk_ends_where_its_limit_is_wherever_it_is_filled",
+    "attacks::warm::who_was_in_the_slot_before_hears_nothing_of_a_worker",
+    "warm::a_worker_takes_one_task_after_another",
+    "warm::a_worker_without_a_network_finds_its_runner_all_the_same",
 ];
 
 #[test]
