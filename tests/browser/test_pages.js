@@ -199,11 +199,11 @@ test('a package is uploaded by drag and drop, changed, and rolled back', async (
   await page.getByLabel('At once').fill('2');
   await page.getByRole('button', { name: 'Change', exact: true }).click();
   await page.getByText('Changed: revision 3').waitFor();
-  await page.getByText('Variables', { exact: true }).click();
+  await page.locator('summary', { hasText: 'Variables' }).click();
   await page.getByLabel('Name of a new variable').first().fill('API_KEY');
   await page.getByLabel('Value of a new variable').first().fill('open sesame');
   await page.getByRole('button', { name: 'Save variables' }).click();
-  await page.getByText('API_KEY=***').waitFor();
+  await page.getByText('API_KEY=***', { exact: true }).waitFor();
   assert.ok(!(await page.content()).includes('sesame'), 'a value is never shown');
   await page.locator('.changes', { hasText: 'variable API_KEY' }).waitFor();
   await page.getByRole('button', { name: 'Roll back to revision 1' }).click();
