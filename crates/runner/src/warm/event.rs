@@ -48,7 +48,12 @@ pub(crate) fn event(task: &Assignment, revision: &RevisionSpec, now: Timestamp) 
         set(name, &value);
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Event { id, headers, payload: Bytes::from(task.payload.0.clone()) }
+    // A task without a payload is none of AWS's: its clients take nothing but JSON.
+    let payload = match task.payload.0.as_slice() {
+        [] => Bytes::from_static(b"{}"),
+        payload => Bytes::copy_from_slice(payload),
+    };
+    Event { id, headers, payload }
 }
 
 /// Names an attempt of a task: an answer to an earlier attempt is none to this one.
@@ -115,5 +120,7 @@ mod tests {
         let lines: Vec<String> =
             headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         insta::assert_snapshot!(lines.join("\n"));
+        let without = Assignment { payload: Content(Vec::new()), ..task };
+        assert_eq!(&event(&without, &revision, Timestamp::from_secs(1000)).payload[..], b"{}");
     }
 }
