@@ -34,17 +34,30 @@ impl Seq {
 #[derive(Clone, Debug, Default)]
 pub struct SeqClock {
     last: i64,
+    /// What each of its `Seq`s is by [`NODES`], if it has company.
+    node: Option<u8>,
 }
+
+/// Clocks that may hand out [`Seq`]s at the same time without meeting.
+const NODES: i64 = 256;
 
 impl SeqClock {
     /// A clock whose next `Seq` is above `newest`, the highest one a store already holds.
     pub fn after(newest: Seq) -> Self {
-        Self { last: newest.0 }
+        Self { last: newest.0, node: None }
+    }
+
+    /// The same for one of several that mint at once: no two with different `node`s hand out the same.
+    pub fn of_node(node: Option<u8>, newest: Seq) -> Self {
+        Self { last: newest.0, node }
     }
 
     /// The next `Seq`: `now` while time moves forward, one more than the last otherwise.
     pub fn next(&mut self, now: Timestamp) -> Seq {
         self.last = Seq::at(now).0.max(self.last + 1);
+        if let Some(node) = self.node {
+            self.last += (i64::from(node) - self.last).rem_euclid(NODES);
+        }
         Seq(self.last)
     }
 }
@@ -162,6 +175,19 @@ ids! {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn clocks_that_mint_at_once_do_not_meet() {
+        let now = Timestamp::from_secs(1_700_000_000);
+        let mut seen = std::collections::BTreeSet::new();
+        for node in [0, 1, 255] {
+            let mut clock = SeqClock::of_node(Some(node), Seq::at(now));
+            let seqs: Vec<Seq> = (0..1000).map(|_| clock.next(now)).collect();
+            assert!(seqs.is_sorted() && seqs[999].created_at() == now);
+            seen.extend(seqs);
+        }
+        assert_eq!(seen.len(), 3000);
+    }
 
     #[test]
     fn a_clock_that_steps_back_still_mints_rising_ids() {

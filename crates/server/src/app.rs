@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use windlass_model::id::{ProjectId, RunnerId, TokenId};
@@ -58,6 +59,8 @@ pub struct App {
     pub(crate) bodies: Arc<Semaphore>,
     pub(crate) answers: Answers,
     projects: RwLock<BTreeMap<ProjectId, Arc<Project>>>,
+    /// When tokens and projects were last read, if another server may change them.
+    read_at: Option<Mutex<Instant>>,
 }
 
 impl std::fmt::Debug for App {
@@ -79,7 +82,7 @@ impl App {
         let hud_key = store.secret("hud-sessions", crate::ids::secret()).await?;
         let projects = store.projects().await?;
         let app = App {
-            ids: Ids::after(store.newest_seq().await?),
+            ids: Ids::of_node(store.node(), store.newest_seq().await?),
             tokens: Tokens::new(store.tokens().await?),
             sessions: Sessions::default(),
             seal,
@@ -92,6 +95,7 @@ impl App {
             bodies: Arc::new(Semaphore::new((config.http.bodies_bytes / BODY_UNIT).max(1))),
             answers: Answers::new(config.http.answers_bytes),
             projects: RwLock::new(projects.into_iter().map(|p| (p.id, Arc::new(p))).collect()),
+            read_at: store.node().map(|_| Mutex::new(Instant::now())),
             store,
             blobs,
             clock,
@@ -118,6 +122,32 @@ impl App {
     /// The project.
     pub fn project(&self, id: ProjectId) -> Option<Arc<Project>> {
         self.projects.read().get(&id).cloned()
+    }
+
+    /// Reads tokens and projects again, if another server may have changed them: what was made there is known here at
+    /// once, what was revoked there is good here for two seconds. `missed`: something was not found.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if they cannot be read; what was known is known on.
+    pub async fn catch_up(&self, missed: bool) -> Result<(), StoreError> {
+        const TRUSTED: Duration = Duration::from_secs(2);
+        /// Whoever asks for what is not there makes us read no more often than this.
+        const AT_MOST: Duration = Duration::from_millis(100);
+        let Some(read_at) = &self.read_at else { return Ok(()) };
+        {
+            let mut read_at = read_at.lock();
+            if read_at.elapsed() < if missed { AT_MOST } else { TRUSTED } {
+                return Ok(());
+            }
+            *read_at = Instant::now();
+        }
+        let since = self.now() - TRUSTED;
+        self.tokens.replace(self.store.tokens().await?, since);
+        let kept = self.store.projects().await?;
+        let mut projects = self.projects.write();
+        projects.retain(|_, project| project.created_at > since);
+        projects.extend(kept.into_iter().map(|project| (project.id, Arc::new(project))));
+        Ok(())
     }
 
     /// Every project, oldest first.

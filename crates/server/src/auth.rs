@@ -162,11 +162,11 @@ async fn admit(app: &Arc<App>, access: Access, parts: &mut Parts) -> Result<(), 
         Access::Open | Access::Known => {}
         Access::Root(scope) => root(&caller, scope)?,
         Access::Member => {
-            let project = project(app, &caller, &params)?;
+            let project = project(app, &caller, &params).await?;
             parts.extensions.insert(InProject(project));
         }
         Access::Project(scope) => {
-            let project = project(app, &caller, &params)?;
+            let project = project(app, &caller, &params).await?;
             if !caller.may(scope, Some(project)) {
                 return Err(lacks(&caller, scope));
             }
@@ -197,7 +197,7 @@ pub(crate) fn lacks(caller: &Principal, scope: Scope) -> ApiError {
     ))
 }
 
-fn project(app: &App, caller: &Principal, params: &RawPathParams) -> Result<ProjectId, ApiError> {
+async fn project(app: &App, caller: &Principal, params: &RawPathParams) -> Result<ProjectId, ApiError> {
     let text = params.iter().find(|(name, _)| *name == "project_id").map(|(_, v)| v).unwrap_or_default();
     let named = text.parse::<ProjectId>().map_err(|_| {
         let msg = "Project not found: the project id in the path must be 24 hexadecimal digits";
@@ -209,7 +209,10 @@ fn project(app: &App, caller: &Principal, params: &RawPathParams) -> Result<Proj
             Err(ApiError::forbidden(format!("this token belongs to the project {own}, not to {named}")))
         }
         None if app.project(named).is_some() => Ok(named),
-        None => Err(ApiError::not_found("Project")),
+        None => {
+            app.catch_up(true).await?;
+            app.project(named).map(|_| named).ok_or_else(|| ApiError::not_found("Project"))
+        }
     }
 }
 
@@ -226,14 +229,23 @@ async fn identify(app: &Arc<App>, headers: &HeaderMap, query: Option<&str>) -> R
         }
     };
     let now = app.now();
-    if let Some(token) = app.tokens.find(text) {
+    if let Err(e) = app.catch_up(false).await {
+        tracing::debug!(error = %e, "what other servers changed is not known yet: {e}");
+    }
+    let mut found = app.tokens.find(text);
+    let attempt = if found.is_none() { app.attempt_key.read(text) } else { None };
+    if found.is_none() && attempt.is_none() {
+        app.catch_up(true).await?;
+        found = app.tokens.find(text);
+    }
+    if let Some(token) = found {
         if token.record.is_expired(now) {
             return Err(unauthorized("this token has expired"));
         }
         app.note_use(&token);
         return Ok(Principal::Token(token));
     }
-    if let Some(attempt) = app.attempt_key.read(text) {
+    if let Some(attempt) = attempt {
         return match app.store.leased(&[attempt.held]).await?.first() {
             Some(Some(_)) => Ok(Principal::Attempt(attempt)),
             _ => Err(unauthorized("this token was good for one attempt of a task, which is over")),

@@ -23,9 +23,9 @@ struct Minter {
 }
 
 impl Ids {
-    /// Mints above `newest`, the highest `Seq` of the store.
-    pub fn after(newest: Seq) -> Self {
-        let clock = SeqClock::after(newest);
+    /// Mints above `newest`, the highest `Seq` of the store, and beside others that mint for it, if this is a `node`.
+    pub fn of_node(node: Option<u8>, newest: Seq) -> Self {
+        let clock = SeqClock::of_node(node, newest);
         let pool = Box::new([0; POOL_BYTES]);
         Self { minter: Mutex::new(Minter { clock, random: SystemRandom::new(), pool, used: POOL_BYTES }) }
     }

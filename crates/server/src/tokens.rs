@@ -1,6 +1,6 @@
 //! Tokens in memory: every request shows one, so none of them may ask the store.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -62,6 +62,21 @@ impl Tokens {
             tokens.insert(record);
         }
         tokens
+    }
+
+    /// What the store keeps is all there is, but for what was made after `since`: it may have been read before.
+    pub fn replace(&self, records: Vec<TokenRecord>, since: Timestamp) {
+        let kept: HashSet<TokenId> = records.iter().map(|record| record.id).collect();
+        for known in self.all() {
+            if !kept.contains(&known.id) && known.created_at <= since {
+                self.remove(known.id);
+            }
+        }
+        for record in records {
+            if self.by_id(record.id).is_none() {
+                self.insert(record);
+            }
+        }
     }
 
     /// The token with this text.

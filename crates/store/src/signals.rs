@@ -44,6 +44,26 @@ impl Signals {
         }
     }
 
+    /// The clusters that somebody waits for tasks of.
+    pub fn awaited(&self) -> Vec<String> {
+        // Whoever waits has a reference beside the map's.
+        let is_awaited = |levels: &[Arc<Notify>]| levels.iter().any(|notify| Arc::strong_count(notify) > 1);
+        let ready = self.ready.lock();
+        ready.iter().filter(|(_, levels)| is_awaited(*levels)).map(|(cluster, _)| cluster.clone()).collect()
+    }
+
+    /// Whether somebody watches a task.
+    pub fn is_watched(&self) -> bool {
+        !self.tasks.lock().is_empty()
+    }
+
+    /// Anything may have changed elsewhere: wakes everybody who watches a task. `false`: nobody does.
+    pub fn look_again(&self) -> bool {
+        let tasks = self.tasks.lock();
+        tasks.values().for_each(|notify| notify.notify_waiters());
+        !tasks.is_empty()
+    }
+
     /// The task or its log changed: wakes everybody who watches it.
     pub fn task_changed(&self, task: TaskId) {
         if let Some(notify) = self.tasks.lock().get(&task) {

@@ -39,6 +39,12 @@ pub trait Store: Send + Sync + 'static {
     /// The highest [`Seq`] of any id in the store: what is minted from now on must be above it.
     async fn newest_seq(&self) -> Result<Seq>;
 
+    /// Which of the processes this is that have the store open at the same time: no two mint the same ids. `None`: there
+    /// can be no other.
+    fn node(&self) -> Option<u8> {
+        None
+    }
+
     /// The secret kept under `name`; the first call keeps `fresh` and returns it.
     async fn secret(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]>;
 

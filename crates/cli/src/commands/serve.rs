@@ -23,6 +23,10 @@ pub(super) struct ServerFlags {
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
 
+    /// Keep tasks in this PostgreSQL, with other servers; better as WINDLASS_STORE [default: a database in DATA]
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+
     /// Keep packages, long logs and results there: a folder or s3://BUCKET/PREFIX [default: DATA/blobs]
     #[arg(long, value_name = "DIR|URL")]
     blobs: Option<String>,
@@ -49,6 +53,7 @@ impl ServerFlags {
         let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.to_string_lossy().into_owned());
         let mut flags = vec![
             ("listen", self.listen.clone(), "--listen"),
+            ("store", self.store.clone(), "--store"),
             ("blobs", self.blobs.clone(), "--blobs"),
             ("tls.cert", path(&self.tls_cert), "--tls-cert"),
             ("tls.key", path(&self.tls_key), "--tls-key"),

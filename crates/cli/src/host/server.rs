@@ -7,10 +7,11 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use windlass_server::config::{HttpLimits, PackageLimits};
 use windlass_server::{App, Clock, Config, Tls, TlsError};
-use windlass_store::StoreError;
 use windlass_store::blob::Blobs;
+use windlass_store::postgres::Postgres;
 use windlass_store::sqlite::{Options, Sqlite};
 use windlass_store::types::Retention;
+use windlass_store::{Store, StoreError};
 
 use super::address::Address;
 use super::{credentials, secret_key};
@@ -41,9 +42,9 @@ pub(crate) async fn prepare(settings: &Settings, forget_secrets: bool) -> Result
     let address = Address::of(listener.local_addr()?, tls.as_deref(), ca)?;
     make_private(&settings.data)
         .doing(format_args!("make the data directory {}", settings.data.display()))?;
-    let store = Sqlite::open(&settings.data, Options::default())?;
+    let store = open_store(settings).await?;
     let key_file = settings.secret_key_file.as_deref();
-    let seal = secret_key::open(&store, &settings.data, key_file, forget_secrets).await?;
+    let seal = secret_key::open(&*store, &settings.data, key_file, forget_secrets).await?;
     let blobs = match &settings.blobs {
         BlobSettings::Folder(folder) => Blobs::local(folder)?,
         BlobSettings::Bucket(bucket) => Blobs::bucket(bucket, variables()).await.map_err(without_bucket)?,
@@ -76,9 +77,23 @@ pub(crate) async fn prepare(settings: &Settings, forget_secrets: bool) -> Result
         scratch,
         ..Config::default()
     };
-    let app = App::open(Arc::new(store), blobs, Clock::System, config, seal).await?;
+    let app = App::open(store, blobs, Clock::System, config, seal).await?;
     credentials::ensure(&app, &settings.data, &address).await?;
     Ok(Prepared { app, listener, tls, address })
+}
+
+/// The database that is named, or the one in the data directory.
+async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, Failure> {
+    let Some(address) = &settings.store else {
+        return Ok(Arc::new(Sqlite::open(&settings.data, Options::default())?));
+    };
+    match Postgres::open(address).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(Failure::new(format_args!("open the database {address}: {error}")).fix(
+            "see that it runs, that its name, user and password in --store or WINDLASS_STORE are right, and that the user \
+             may make tables in it: `createdb -O USER DATABASE`",
+        )),
+    }
 }
 
 /// Makes the folder for its owner alone; one that is there is left as it is.

@@ -21,6 +21,8 @@ use windlass_model::wire::Limits;
 use windlass_runner::sandbox::network;
 use windlass_runner::{Policy, SandboxConfig};
 
+use windlass_store::postgres::Address;
+
 use blobs::BlobSettings;
 use layers::{BadSetting, Layers};
 
@@ -62,6 +64,8 @@ pub(crate) enum LogFormat {
 pub(crate) struct Settings {
     /// Where everything is kept.
     pub(crate) data: PathBuf,
+    /// The PostgreSQL that tasks are kept in; none: the database in the data directory.
+    pub(crate) store: Option<Address>,
     /// Where packages, long logs and results are kept.
     pub(crate) blobs: BlobSettings,
     /// Where the secret key is; none: in the data directory.
@@ -225,6 +229,7 @@ impl Settings {
         let work = text("runner.work");
         let lease_ttl = duration("lease.ttl")?;
         Ok(Self {
+            store: layers.read("store", store)?,
             blobs: blobs::blobs(layers, &data)?,
             secret_key_file: path(layers, "secret_key_file"),
             listen: layers.read("listen", listen)?,
@@ -321,6 +326,14 @@ fn tls(layers: &Layers) -> Result<Option<TlsSettings>, BadSetting> {
         (Some(cert), Some(key)) => Ok(Some(TlsSettings { cert, key, ca: path(layers, "tls.ca") })),
         (Some(_), None) => without("tls.cert", "tls.key", "--tls-key"),
         (None, Some(_)) => without("tls.key", "tls.cert", "--tls-cert"),
+    }
+}
+
+/// The database that is named; none is the one in the data directory.
+fn store(text: &str) -> Result<Option<Address>, String> {
+    match text.trim() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|e| format!("{e}")),
     }
 }
 

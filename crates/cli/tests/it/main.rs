@@ -9,6 +9,7 @@ mod crash;
 mod demand;
 mod demo;
 mod oom;
+mod postgres;
 mod proxy;
 mod remote;
 mod secrets;

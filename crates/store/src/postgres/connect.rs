@@ -194,6 +194,10 @@ impl Connections {
         Ok(self.readers.get().await?)
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.readers.is_closed()
+    }
+
     pub(super) fn close(&self) {
         self.readers.close();
         self.writers.close();

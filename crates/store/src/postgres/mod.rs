@@ -12,6 +12,7 @@
 //! | `state`, `catalog` | what the operations of one process share and know without asking |
 //! | `tx`, `param`, `work` | one transaction; arguments; what an operation works with |
 //! | `group` | how requests share transactions |
+//! | `poll` | what other servers did |
 //! | `ops`, `reads` | what is written and read, by kind |
 //! | `usage`, `rows` | sums of what ended; between rows and the model |
 //! | `audit` | whether a database is whole |
@@ -24,6 +25,7 @@ mod group;
 mod ops;
 mod param;
 mod partition;
+mod poll;
 mod reads;
 mod rows;
 mod schema;

@@ -22,7 +22,7 @@ use super::ops::{accounts, cancel, claim, codes, enqueue, finish, progress, prun
 use super::param::params;
 use super::schema::{self, Standing};
 use super::state::{Operation, State};
-use super::{reads, rows};
+use super::{poll, reads, rows};
 use crate::error::StoreError;
 use crate::signals::Signals;
 use crate::store::{Result, Store};
@@ -63,6 +63,7 @@ impl Postgres {
         let connections = Connections::new(address)?;
         schema::migrate(&connections).await?;
         let state = Arc::new(State::load(connections).await?);
+        poll::start(&state);
         Ok(Self {
             enqueues: Group::start(&state, &writer::ENQUEUE),
             claims: Group::start(&state, &writer::CLAIM),
@@ -118,6 +119,10 @@ impl Postgres {
 impl Store for Postgres {
     fn signals(&self) -> &Arc<Signals> {
         &self.state.signals
+    }
+
+    fn node(&self) -> Option<u8> {
+        Some(self.state.node())
     }
 
     async fn newest_seq(&self) -> Result<Seq> {

@@ -92,6 +92,11 @@ impl State {
         Ok(state)
     }
 
+    /// Which of the processes this is that have the database open at the same time, unless 255 were started since.
+    pub(super) fn node(&self) -> u8 {
+        (self.server % 256) as u8
+    }
+
     /// The rows that the writer of this process adds to.
     pub(super) fn shard(&self, writer: i16) -> i16 {
         (self.server % PROCESSES) as i16 * WRITERS + writer % WRITERS
@@ -148,7 +153,7 @@ impl State {
     }
 
     /// A number that differs between processes and moments; good for nothing else.
-    fn jitter(&self) -> u64 {
+    pub(super) fn jitter(&self) -> u64 {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         now.map_or(0, |now| u64::from(now.subsec_nanos()) / 1000).wrapping_add(self.server as u64 * 31)
     }

@@ -125,6 +125,43 @@ impl Cluster {
     }
 }
 
+/// PgBouncer in transaction mode before the server; gone when this is dropped.
+pub(crate) struct Pooler(Child);
+
+impl Pooler {
+    const PORT: u16 = 6432;
+
+    pub(crate) fn start() -> Self {
+        let dir = cluster().dir().to_owned();
+        let config = dir.join("pgbouncer.ini");
+        let text = format!(
+            "[databases]\n* = host={0} user=windlass\n[pgbouncer]\npool_mode = transaction\nauth_type = any\n\
+             listen_addr =\nlisten_port = {1}\nunix_socket_dir = {0}\ndefault_pool_size = 4\n\
+             logfile = {0}/pooler.log\n",
+            dir.display(),
+            Self::PORT
+        );
+        std::fs::write(&config, text).unwrap();
+        let missing = "this test needs PgBouncer: apt-get install --no-install-recommends pgbouncer";
+        let mut pooler = unprivileged(Path::new("/usr/sbin/pgbouncer"));
+        pooler.arg("-q").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let pooler = Self(pooler.spawn().expect(missing));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !dir.join(format!(".s.PGSQL.{}", Self::PORT)).exists() {
+            assert!(Instant::now() < deadline, "{missing}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        pooler
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -143,6 +180,11 @@ impl Database {
 
     pub(crate) fn url(&self) -> String {
         format!("host={} user=windlass dbname={}", cluster().dir().display(), self.name)
+    }
+
+    /// Through the pooler.
+    pub(crate) fn pooled(&self) -> Address {
+        format!("{} port={} pooled=true", self.url(), Pooler::PORT).parse().unwrap()
     }
 
     /// Runs SQL in it, and returns what it says.

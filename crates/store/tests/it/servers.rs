@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures::future::join_all;
 use windlass_model::task::Status;
 use windlass_store::postgres::{Postgres, audit};
-use windlass_store::types::{Cancelled, Claiming, Finished, Retention};
+use windlass_store::types::{Cancelled, Claiming, Finished, Retention, TaskQuery};
 use windlass_store::{Store, StoreError};
 
-use crate::cluster::{Database, cluster};
+use crate::cluster::{Database, Pooler, cluster};
 use crate::world::{CLUSTER, World, now, success};
 
 async fn open(database: &Database) -> Arc<Postgres> {
@@ -171,6 +171,35 @@ async fn what_was_acknowledged_survives_backends_that_are_killed() {
         assert!(store.task(id).await.unwrap().is_some(), "{id} was acknowledged");
     }
     assert!(!world.claim(&*store, 1_000).await.is_empty(), "it works on");
+    is_whole(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_works_behind_a_pooler_that_gives_another_connection_each_time() {
+    let database = cluster().database();
+    let _pooler = Pooler::start();
+    let one = Arc::new(Postgres::open(&database.pooled()).await.unwrap());
+    let two = Arc::new(Postgres::open(&database.pooled()).await.unwrap());
+    let mut world = World::new(&*one).await;
+    world.limit(&*one, 40).await;
+    let requests: Vec<_> = (0..50).map(|_| world.tasks(4, 3_000)).collect();
+    for answer in join_all(requests.into_iter().map(|tasks| two.enqueue(tasks))).await {
+        answer.unwrap();
+    }
+    let mut done = 0;
+    while done < 200 {
+        let (a, b) = tokio::join!(world.claim(&*one, 15), world.claim(&*two, 15));
+        let finishes: Vec<_> = a.iter().chain(&b).map(|c| success(c.task.id, c.fence)).collect();
+        done += finishes.len();
+        two.finish_if_leased(finishes, now()).await.unwrap();
+        let query = TaskQuery::of(world.project, 20);
+        let (tasks, counts) = tokio::join!(one.tasks(&query), two.counts(None));
+        assert_eq!(tasks.unwrap().len(), 20);
+        assert_eq!(counts.unwrap()[0].counts.total(), 200);
+    }
+    assert_eq!(one.prune(Retention::default(), now()).await.unwrap().tasks, 0);
+    one.close().await;
+    two.close().await;
     is_whole(&database).await;
 }
 
