@@ -89,6 +89,12 @@ impl Catalog {
         self.packages.get(self.names.get(&project)?.get(name)?)
     }
 
+    /// Packages whose tasks are in lanes of their own.
+    pub(super) fn with_own_lanes(&self) -> Vec<CodeId> {
+        let apart = self.packages.values().filter(|code| code.is_paused || code.max_concurrency.is_some());
+        apart.map(|code| code.id).collect()
+    }
+
     /// The newest id of a package or revision.
     pub(super) fn newest(&self) -> Option<Seq> {
         self.packages.values().map(|code| code.id.seq().max(code.latest.id.seq())).max()

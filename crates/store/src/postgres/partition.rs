@@ -12,6 +12,7 @@ pub(super) type Partitions = BTreeMap<Partition, Arc<Tables>>;
 #[derive(Debug)]
 pub(super) struct Tables {
     pub(super) insert_task: String,
+    pub(super) move_task: String,
     pub(super) task: String,
     pub(super) claimed_task: String,
     pub(super) insert_done: String,
@@ -35,6 +36,7 @@ impl Tables {
         let on = |template: &str| template.replace("{day}", &day);
         Self {
             insert_task: on(include_str!("sql/insert_task.sql")),
+            move_task: on(include_str!("sql/move_task.sql")),
             task: on(include_str!("sql/task.sql")),
             claimed_task: on(include_str!("sql/claimed_task.sql")),
             insert_done: on(include_str!("sql/insert_done.sql")),

@@ -9,7 +9,8 @@ use super::param::params;
 use crate::error::StoreError;
 
 /// Each is applied once, in order. Never changed once released.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_tables.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/0001_tables.sql"), include_str!("migrations/0002_moved.sql")];
 
 /// Held while the schema changes: one migrates, everybody else waits for it.
 pub(super) const SCHEMA_LOCK: i64 = 0x7769_6e64;

@@ -18,12 +18,15 @@ use windlass_model::wire::Page;
 use super::connect::{Address, Connections};
 use super::group::Group;
 use super::ops::codes::Deletion;
-use super::ops::{accounts, cancel, claim, codes, enqueue, finish, progress, prune, schedules, sessions};
+use super::ops::{
+    accounts, cancel, claim, codes, enqueue, finish, import, progress, prune, schedules, sessions,
+};
 use super::param::params;
 use super::schema::{self, Standing};
 use super::state::{Operation, State};
 use super::{poll, reads, rows};
 use crate::error::StoreError;
+use crate::moving::{self, Import, Mark, Record};
 use crate::signals::Signals;
 use crate::store::{Result, Store};
 use crate::types::{
@@ -60,6 +63,21 @@ impl Postgres {
     /// # Errors
     /// [`StoreError::Unavailable`] if the database cannot be reached, or its schema is newer than this version can use.
     pub async fn open(address: &Address) -> Result<Self> {
+        let store = Self::open_to_import(address).await?;
+        match Import::standing(&store).await? {
+            moving::Standing::Partial(_) => Err(StoreError::Unavailable(
+                "another store is being moved into it: `windlass migrate-store` goes on where it was"
+                    .to_owned(),
+            )),
+            moving::Standing::Empty | moving::Standing::InUse => Ok(store),
+        }
+    }
+
+    /// The same of a store that another one is to be moved into, or was in part.
+    ///
+    /// # Errors
+    /// As [`Postgres::open`].
+    pub async fn open_to_import(address: &Address) -> Result<Self> {
         let connections = Connections::new(address)?;
         schema::migrate(&connections).await?;
         let state = Arc::new(State::load(connections).await?);
@@ -449,5 +467,33 @@ impl Store for Postgres {
         self.logs.close().await;
         self.heartbeats.close().await;
         self.state.connections.close();
+    }
+}
+
+#[async_trait]
+impl Import for Postgres {
+    async fn standing(&self) -> Result<moving::Standing> {
+        self.run(import::Stands).await
+    }
+
+    async fn import(
+        &self,
+        records: Vec<Record>,
+        from: Option<Mark>,
+        to: Option<Mark>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let is_last = to.is_none();
+        if !self.run(import::Import { records, from, to, now }).await? {
+            return Ok(false);
+        }
+        self.state.refresh().await?;
+        if is_last {
+            // Packages that have lanes of their own have no tasks in them yet.
+            for code in self.state.known().with_own_lanes() {
+                codes::settle(&self.state, code, writer::UPKEEP).await?;
+            }
+        }
+        Ok(true)
     }
 }

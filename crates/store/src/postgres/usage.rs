@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tokio_postgres::Row;
+use windlass_model::id::ScheduleId;
 use windlass_model::task::Status;
 use windlass_model::usage::{ComputeTime, Grain, Histogram};
 
@@ -50,18 +51,33 @@ pub(super) fn write(deltas: &Deltas, shard: i16, tx: &mut Tx) {
         tx.later(include_str!("sql/add_queued.sql"), params![shard, grains, codes, steps, ns]);
     }
     for ((code, day), used) in days {
-        tx.later(include_str!("sql/add_usage_day.sql"), params![shard, code, day, numbers(&used).to_vec()]);
+        add_day(tx, shard, (code, day, None), &used);
     }
     let schedules: BTreeMap<_, _> = deltas.schedules.iter().collect();
     for (&(package, day, schedule), used) in schedules {
-        tx.later(
-            include_str!("sql/add_usage_schedule.sql"),
-            params![shard, package as i32, day, rows::id(schedule.0), numbers(used).to_vec()],
-        );
+        add_day(tx, shard, (package as i32, day, Some(schedule)), used);
     }
 }
 
-fn add_step(tx: &mut Tx, shard: i16, (grain, code, step): (i16, i32, i64), sum: &Rollup) {
+/// The same of one day: of the package, or, as a part of that, of tasks that a schedule made.
+pub(super) fn add_day(
+    tx: &mut Tx,
+    shard: i16,
+    (code, day, schedule): (i32, i64, Option<ScheduleId>),
+    used: &ComputeTime,
+) {
+    let used = numbers(used).to_vec();
+    match schedule {
+        None => tx.later(include_str!("sql/add_usage_day.sql"), params![shard, code, day, used]),
+        Some(schedule) => tx.later(
+            include_str!("sql/add_usage_schedule.sql"),
+            params![shard, code, day, rows::id(schedule.0), used],
+        ),
+    }
+}
+
+/// The same of one step.
+pub(super) fn add_step(tx: &mut Tx, shard: i16, (grain, code, step): (i16, i32, i64), sum: &Rollup) {
     let ended = FINAL.map(|status| int(sum.ended.get(status))).to_vec();
     let used = numbers(&sum.compute).to_vec();
     let (ran, waited) = (buckets(&sum.ran), buckets(&sum.waited));

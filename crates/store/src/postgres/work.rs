@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::Row;
 use windlass_model::exit::Usage;
-use windlass_model::id::TaskId;
+use windlass_model::id::{ScheduleId, TaskId};
 use windlass_model::isolation::Level;
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
+use windlass_model::usage::{ComputeTime, Grain};
 
 use super::fault::Stop;
 use super::param::{Param, params};
@@ -17,7 +18,7 @@ use super::tx::Tx;
 use super::usage;
 use crate::encoding::status_number;
 use crate::signals::Signals;
-use crate::usage::Deltas;
+use crate::usage::{Deltas, Rollup};
 
 /// What a transaction did that others must learn of after its commit.
 #[derive(Debug, Default)]
@@ -118,6 +119,16 @@ impl<'a> Work<'a> {
     /// `n` more tasks of the lane with `status` are kept.
     pub(super) fn count_kept(&mut self, lane: Lane, status: Status, n: i64) {
         *self.counts.entry((lane.code, lane.cluster, i16::from(status_number(status)))).or_default() += n;
+    }
+
+    /// More happened in a step of the package.
+    pub(super) fn add_step(&mut self, grain: Grain, code: i32, step: i64, sum: &Rollup) {
+        usage::add_step(&mut self.tx, self.shard, (grain.minutes() as i16, code, step), sum);
+    }
+
+    /// More was used on a day by attempts of the package, or, as a part of that, of tasks that a schedule made.
+    pub(super) fn add_day(&mut self, code: i32, day: i64, schedule: Option<ScheduleId>, used: &ComputeTime) {
+        usage::add_day(&mut self.tx, self.shard, (code, day, schedule), used);
     }
 
     /// A task of the package ended.

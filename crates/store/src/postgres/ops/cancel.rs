@@ -154,7 +154,8 @@ pub(super) async fn end_queued(
             work.count(lane, Status::Queued, -1, now);
             work.count(lane, Status::Cancelled, 1, now);
             work.signal_task(task.new.id);
-            finals.push(Final { task: task.new.id, lane, state, status: Status::Cancelled, last: None });
+            let (task, status, ended_at) = (task.new.id, Status::Cancelled, now);
+            finals.push(Final { task, lane, state, status, ended_at, last: None });
         }
     }
     if !ended.is_empty() {
@@ -163,6 +164,6 @@ pub(super) async fn end_queued(
             params![ended.iter().copied().collect::<Vec<i64>>()],
         );
     }
-    ending::finish_tasks(work, finals, now).await?;
+    ending::finish_tasks(work, finals).await?;
     Ok(ended)
 }

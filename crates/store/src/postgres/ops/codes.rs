@@ -39,7 +39,7 @@ impl Operation for UploadCode {
                 put(work, number, &before, &code, version).await?;
                 number
             }
-            None => insert(work, &code, needs, version).await?,
+            None => insert_as(work, &code, needs, version).await?,
         };
         let (rev, data) = (code.latest.rev as i32, json(&code.latest));
         work.later("INSERT INTO revision(code, rev, data) VALUES ($1, $2, $3)", params![number, rev, data]);
@@ -169,7 +169,14 @@ async fn alive(work: &mut Work<'_>, id: CodeId) -> Result<Option<(i32, Code)>, S
     row.map(|row| Ok((row.try_get(0)?, rows::from_json(&row, 1)?))).transpose()
 }
 
-async fn insert(work: &mut Work<'_>, code: &Code, needs: Level, version: i64) -> Result<i32, Stop> {
+/// Writes a package that is not there yet, maybe a deleted one, and returns its number. Its project is there.
+pub(super) async fn insert(work: &mut Work<'_>, code: &Code) -> Result<i32, Stop> {
+    let version = next_version(work).await?;
+    let needs = demand(work, code.project).await?;
+    insert_as(work, code, needs, version).await
+}
+
+async fn insert_as(work: &mut Work<'_>, code: &Code, needs: Level, version: i64) -> Result<i32, Stop> {
     let row = work
         .query_opt(
             include_str!("../sql/insert_code.sql"),
@@ -177,6 +184,7 @@ async fn insert(work: &mut Work<'_>, code: &Code, needs: Level, version: i64) ->
                 rows::id(code.id.0),
                 code.project.seq().0,
                 code.name.clone(),
+                code.deleted_at.is_none(),
                 code.is_paused,
                 has_own_lane(code),
                 needs as i16,

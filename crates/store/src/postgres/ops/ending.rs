@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_model::exit::{Again, Outcome, Usage, Verdict};
-use windlass_model::id::TaskId;
+use windlass_model::id::{RunnerId, TaskId};
 use windlass_model::lease::Fence;
 use windlass_model::runner::Isolation;
 use windlass_model::task::{Status, Stored, TaskState};
@@ -43,7 +43,19 @@ pub(super) struct Final<'a> {
     pub(super) lane: Lane,
     pub(super) state: TaskState,
     pub(super) status: Status,
+    pub(super) ended_at: Timestamp,
     pub(super) last: Option<(Fence, Ended<'a>)>,
+}
+
+/// An attempt that was not the last of its task.
+pub(super) struct Past<'a> {
+    pub(super) task: TaskId,
+    pub(super) n: u32,
+    pub(super) fence: Fence,
+    pub(super) runner: Option<RunnerId>,
+    pub(super) started_at: Option<Timestamp>,
+    pub(super) ended_at: Timestamp,
+    pub(super) ended: Ended<'a>,
 }
 
 /// Writes the ends of attempts and what follows for their tasks; answers in order.
@@ -76,7 +88,8 @@ pub(super) async fn end(
                 }
                 state.error_class = error_class;
                 let last = Some((run.fence, ended));
-                finals.push(Final { task: run.task, lane: run.lane, state, status, last });
+                let (task, lane, ended_at) = (run.task, run.lane, now);
+                finals.push(Final { task, lane, state, status, ended_at, last });
                 status
             }
             Verdict::Again { run_at, why, msg } => {
@@ -85,7 +98,15 @@ pub(super) async fn end(
                 state.retries += u32::from(why == Again::Retry);
                 placed.push(Placed { seq: run.task.seq().0, lane: run.lane, prank: run.prank, run_at });
                 waiting.push((run.task.seq().0, state));
-                attempts.push((run.clone(), ended));
+                attempts.push(Past {
+                    task: run.task,
+                    n: run.state.attempts,
+                    fence: run.fence,
+                    runner: run.state.runner,
+                    started_at: run.state.started_at,
+                    ended_at: now,
+                    ended,
+                });
                 Status::Queued
             }
         };
@@ -93,8 +114,8 @@ pub(super) async fn end(
         work.count(run.lane, after, 1, now);
         statuses.push(after);
     }
-    finish_tasks(work, finals, now).await?;
-    insert_attempts(work, &attempts, now).await?;
+    finish_tasks(work, finals).await?;
+    insert_attempts(work, attempts).await?;
     put_waiting(work, &waiting);
     place(work, &placed, now).await?;
     give_back(work, slots).await?;
@@ -118,14 +139,17 @@ async fn give_back(work: &mut Work<'_>, slots: BTreeMap<i32, i32>) -> Result<(),
 }
 
 /// Writes the ends of tasks, before the commit; their keys are in no other table any more.
-pub(super) async fn finish_tasks(
-    work: &mut Work<'_>,
-    finals: Vec<Final<'_>>,
-    now: Timestamp,
-) -> Result<(), Stop> {
+pub(super) async fn finish_tasks(work: &mut Work<'_>, finals: Vec<Final<'_>>) -> Result<(), Stop> {
+    for done in &finals {
+        work.task_ended(done.lane.code, done.status, done.ended_at);
+    }
+    insert_done(work, finals).await
+}
+
+/// The same for tasks whose ends are in all sums already.
+pub(super) async fn insert_done(work: &mut Work<'_>, finals: Vec<Final<'_>>) -> Result<(), Stop> {
     let mut days: BTreeMap<Partition, Vec<Final<'_>>> = BTreeMap::new();
     for done in finals {
-        work.task_ended(done.lane.code, done.status, now);
         days.entry(Partition::of(done.task)).or_default().push(done);
     }
     for (partition, done) in days {
@@ -152,7 +176,7 @@ pub(super) async fn finish_tasks(
                 column!(|d| d.state.retries as i32),
                 column!(|d| d.state.losses as i32),
                 column!(|d| d.state.started_at.map(Timestamp::as_millis)),
-                column!(|_d| now.as_millis()),
+                column!(|d| d.ended_at.as_millis()),
                 column!(|d| i16::from(d.state.percent)),
                 column!(|d| text(&d.state.msg)),
                 column!(|d| d.state.error_class.clone()),
@@ -173,44 +197,41 @@ pub(super) async fn finish_tasks(
     Ok(())
 }
 
-async fn insert_attempts(
-    work: &mut Work<'_>,
-    attempts: &[(Run, Ended<'_>)],
-    now: Timestamp,
-) -> Result<(), Stop> {
-    let mut days: BTreeMap<Partition, Vec<&(Run, Ended<'_>)>> = BTreeMap::new();
+/// Writes attempts, before the commit.
+pub(super) async fn insert_attempts(work: &mut Work<'_>, attempts: Vec<Past<'_>>) -> Result<(), Stop> {
+    let mut days: BTreeMap<Partition, Vec<Past<'_>>> = BTreeMap::new();
     for attempt in attempts {
-        days.entry(Partition::of(attempt.0.task)).or_default().push(attempt);
+        days.entry(Partition::of(attempt.task)).or_default().push(attempt);
     }
     for (partition, attempts) in days {
         let tables = work.state.tables_or_create(partition).await?;
         let mut isolations = Vec::with_capacity(attempts.len());
-        for (_, ended) in &attempts {
-            isolations.push(isolation(work, Some(ended)).await?);
+        for attempt in &attempts {
+            isolations.push(isolation(work, Some(&attempt.ended)).await?);
         }
         macro_rules! column {
-            (|$run:ident, $ended:ident| $value:expr) => {
-                attempts.iter().map(|($run, $ended)| $value).collect::<Vec<_>>()
+            (|$attempt:ident| $value:expr) => {
+                attempts.iter().map(|$attempt| $value).collect::<Vec<_>>()
             };
         }
         work.later_on(
             &tables.insert_attempt,
             params![
-                column!(|run, _e| run.task.seq().0),
-                column!(|run, _e| run.state.attempts as i32),
-                column!(|run, _e| run.state.runner.map(|id| rows::id(id.0))),
-                column!(|run, _e| run.state.started_at.map(Timestamp::as_millis)),
-                column!(|_r, _e| now.as_millis()),
-                column!(|_r, ended| int(ended.log_size_bytes)),
-                column!(|run, _e| run.fence.0),
-                column!(|_r, ended| rows::outcome(ended.outcome)),
-                column!(|_r, ended| text(ended.msg)),
-                column!(|_r, ended| ended.usage.map(|usage| int(usage.wall_ms))),
-                column!(|_r, ended| ended.usage.map(|usage| int(usage.user_us))),
-                column!(|_r, ended| ended.usage.map(|usage| int(usage.system_us))),
-                column!(|_r, ended| ended.usage.map(|usage| int(usage.peak_memory_bytes))),
+                column!(|a| a.task.seq().0),
+                column!(|a| a.n as i32),
+                column!(|a| a.runner.map(|id| rows::id(id.0))),
+                column!(|a| a.started_at.map(Timestamp::as_millis)),
+                column!(|a| a.ended_at.as_millis()),
+                column!(|a| int(a.ended.log_size_bytes)),
+                column!(|a| a.fence.0),
+                column!(|a| rows::outcome(a.ended.outcome)),
+                column!(|a| text(a.ended.msg)),
+                column!(|a| a.ended.usage.map(|usage| int(usage.wall_ms))),
+                column!(|a| a.ended.usage.map(|usage| int(usage.user_us))),
+                column!(|a| a.ended.usage.map(|usage| int(usage.system_us))),
+                column!(|a| a.ended.usage.map(|usage| int(usage.peak_memory_bytes))),
                 isolations,
-                column!(|_r, ended| ended.log.map(rows::stored)),
+                column!(|a| a.ended.log.map(rows::stored)),
             ],
         );
     }

@@ -11,7 +11,7 @@ use crate::StoreError;
 use crate::encoding::{int, prank};
 use crate::postgres::fault::{Stop, damaged};
 use crate::postgres::group::Grouped;
-use crate::postgres::param::params;
+use crate::postgres::param::{Param, params};
 use crate::postgres::rows::{self, Lane};
 use crate::postgres::state::Operation;
 use crate::postgres::work::Work;
@@ -124,35 +124,37 @@ pub(super) async fn insert(work: &mut Work<'_>, tasks: &[&NewTask]) -> Result<()
                 work.signal_ready(&task.cluster, catalog.needs(code));
             }
         }
-        macro_rules! column {
-            (|$task:ident| $value:expr) => {
-                tasks.iter().map(|$task| $value).collect::<Vec<_>>()
-            };
-        }
-        work.later_on(
-            &tables.insert_task,
-            params![
-                column!(|t| t.id.seq().0),
-                column!(|t| i64::from(t.id.0.tag)),
-                lanes.iter().map(|lane| lane.code).collect::<Vec<_>>(),
-                lanes.iter().map(|lane| lane.cluster).collect::<Vec<_>>(),
-                column!(|t| t.rev as i32),
-                column!(|t| i16::from(prank(t.priority))),
-                column!(|t| t.created_at.as_millis()),
-                column!(|t| t.run_at.as_millis()),
-                column!(|t| i64::from(t.timeout_s)),
-                column!(|t| i64::from(t.retry.retries)),
-                column!(|t| int(t.retry.delay_ms)),
-                column!(|t| t.label.clone()),
-                column!(|t| t.schedule.map(|id| rows::id(id.0))),
-                column!(|t| t.parent.map(|id| rows::id(id.0))),
-                column!(|t| t.retry_of.map(|id| rows::id(id.0))),
-                column!(|t| t.payload.clone()),
-                column!(|t| t.trace.map(|trace| TraceParent::to_bytes(trace).to_vec())),
-            ],
-        );
+        work.later_on(&tables.insert_task, columns(&tasks, &lanes));
     }
     Ok(())
+}
+
+/// What tasks ask for, as `insert_task.sql` takes it.
+pub(super) fn columns(tasks: &[&NewTask], lanes: &[Lane]) -> Vec<Param> {
+    macro_rules! column {
+        (|$task:ident| $value:expr) => {
+            tasks.iter().map(|$task| $value).collect::<Vec<_>>()
+        };
+    }
+    params![
+        column!(|t| t.id.seq().0),
+        column!(|t| i64::from(t.id.0.tag)),
+        lanes.iter().map(|lane| lane.code).collect::<Vec<_>>(),
+        lanes.iter().map(|lane| lane.cluster).collect::<Vec<_>>(),
+        column!(|t| t.rev as i32),
+        column!(|t| i16::from(prank(t.priority))),
+        column!(|t| t.created_at.as_millis()),
+        column!(|t| t.run_at.as_millis()),
+        column!(|t| i64::from(t.timeout_s)),
+        column!(|t| i64::from(t.retry.retries)),
+        column!(|t| int(t.retry.delay_ms)),
+        column!(|t| t.label.clone()),
+        column!(|t| t.schedule.map(|id| rows::id(id.0))),
+        column!(|t| t.parent.map(|id| rows::id(id.0))),
+        column!(|t| t.retry_of.map(|id| rows::id(id.0))),
+        column!(|t| t.payload.clone()),
+        column!(|t| t.trace.map(|trace| TraceParent::to_bytes(trace).to_vec())),
+    ]
 }
 
 /// A queued task that is put where it waits.

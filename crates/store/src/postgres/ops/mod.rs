@@ -7,6 +7,7 @@ pub(super) mod codes;
 mod ending;
 pub(super) mod enqueue;
 pub(super) mod finish;
+pub(super) mod import;
 pub(super) mod progress;
 pub(super) mod prune;
 pub(super) mod schedules;

@@ -136,7 +136,8 @@ fn is_alive(schedule: &Schedule) -> bool {
 }
 
 /// Writes schedules as they are from now on, before the commit.
-fn put<'a>(work: &mut Work<'_>, schedules: impl Iterator<Item = &'a Schedule>) {
+/// Writes schedules as they are now, before the commit.
+pub(super) fn put<'a>(work: &mut Work<'_>, schedules: impl Iterator<Item = &'a Schedule>) {
     let schedules: Vec<&Schedule> = schedules.collect();
     if schedules.is_empty() {
         return;
