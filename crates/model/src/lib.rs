@@ -9,6 +9,7 @@
 //! | [`task`], [`log`] | tasks, attempts, logs |
 //! | [`lifecycle`], [`exit`], [`retry`], [`lease`] | the life of a task: what may happen to it and what follows |
 //! | [`schedule`] | when a schedule fires |
+//! | [`image`] | what the documents of a container image say, and what follows from it |
 //! | [`limits`], [`isolation`], [`size`] | what an attempt may take, how far it is separated; sizes in words |
 //! | [`warm`] | workers that take one task after another |
 //! | [`runner`] | what runners and servers say to each other |
@@ -21,6 +22,7 @@ pub mod code;
 pub mod difference;
 pub mod exit;
 pub mod id;
+pub mod image;
 pub mod isolation;
 pub mod lease;
 pub mod lifecycle;
