@@ -40,6 +40,9 @@ pub struct Launch {
     pub mode: Mode,
     /// What a warm worker calls for each task, such as `app.handler`.
     pub handler: String,
+    /// The container image itself, as an archive that was uploaded; none: it is somewhere else, by its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive: Option<BlobRef>,
 }
 
 /// What runs a worker's tasks.

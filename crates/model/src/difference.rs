@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::code::{Launch, Revision};
+use crate::code::{BlobRef, Launch, Revision};
 use crate::limits::Wishes;
 use crate::secret::MASK;
 use crate::size;
@@ -63,26 +63,28 @@ fn number(n: Option<impl ToString>) -> Option<Fact> {
     n.and_then(|n| plain(&n.to_string()))
 }
 
+fn blob(blob: &BlobRef) -> Fact {
+    let shown = format!("{}, {}…", size::show(blob.size_bytes), blob.sha256.get(..8).unwrap_or_default());
+    Fact { value: blob.sha256.clone(), shown }
+}
+
 fn facts(revision: &Revision) -> Vec<(&'static str, Option<Fact>)> {
-    let Launch { runtime, file_name, command, image, stack, mode, handler } = &revision.launch;
+    let Launch { runtime, file_name, command, image, stack, mode, handler, archive } = &revision.launch;
     let KeepWishes { min_warm, max_tasks, max_age_s, idle_timeout_s } = revision.keep;
     let Wishes { memory_bytes, cpu_millis, processes, disk_bytes, open_files, output_bytes, network } =
         revision.wishes;
-    let zip = revision.package.as_ref().map(|zip| {
-        let shown = format!("{}, {}…", size::show(zip.size_bytes), zip.sha256.get(..8).unwrap_or_default());
-        Fact { value: zip.sha256.clone(), shown }
-    });
     let config = revision
         .config
         .as_ref()
         .map(|config| Fact { value: config.clone(), shown: size::show(config.len() as u64) });
     let seconds = revision.retry.delay_ms as f64 / 1000.0;
     vec![
-        ("zip", zip),
+        ("zip", revision.package.as_ref().map(blob)),
         ("command", plain(command)),
         ("runtime", plain(runtime)),
         ("file", plain(file_name)),
         ("image", plain(image)),
+        ("image archive", archive.as_ref().map(blob)),
         ("stack", plain(stack)),
         ("mode", plain(mode.as_str())),
         ("handler", plain(handler)),
@@ -109,7 +111,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::code::BlobRef;
     use crate::id::{CodeId, RevisionId, Seq};
     use crate::limits::Network;
     use crate::retry::RetryPolicy;

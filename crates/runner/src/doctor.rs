@@ -83,6 +83,11 @@ async fn isolation(sandbox: &SandboxConfig, spawner: SpawnerCommand) -> Vec<Chec
         let found = "whoever empties it (`nft flush ruleset`) takes the internet from tasks";
         checks.push(check("firewall rules", State::Lacking, found, Some(advice)));
     }
+    let images = host.admits_images();
+    checks.push(match images.is_ok() {
+        true => check("images", State::Good, "run in the sandbox, without an engine", None),
+        false => check("images", State::Lacking, "cannot be run here", images.err().as_deref()),
+    });
     // What no task can find out.
     let told = |what: &&String| !host.checks().iter().any(|check| what.starts_with(&check.property));
     for what in host.isolation.missing.iter().filter(told) {

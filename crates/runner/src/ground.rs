@@ -8,6 +8,7 @@ use std::sync::Arc;
 use windlass_model::limits::{Limits, Network};
 use windlass_model::runner::RevisionSpec;
 
+use crate::image::Image;
 use crate::package::Package;
 use crate::plan::{Plan, RESULT_FILE};
 use crate::spares::Spares;
@@ -51,11 +52,22 @@ impl Permits {
 pub(crate) struct Inside {
     /// Held, so that it stays where it is.
     package: Arc<Package>,
+    /// What its root is, and where it begins there; none: it sees the host's programs.
+    image: Option<Seen>,
     /// The package's files with their modes, if they are copied.
     copy: Option<Vec<(String, u32)>>,
     executable: Option<String>,
     files: Vec<(&'static str, Vec<u8>)>,
     permits: Permits,
+}
+
+/// An image as a task sees it.
+#[derive(Debug)]
+struct Seen {
+    /// Held, so that its layers stay where they are.
+    _image: Arc<Image>,
+    layers: Vec<String>,
+    cwd: String,
 }
 
 impl Ground {
@@ -85,7 +97,19 @@ impl Ground {
             };
             kept.map(|file| (file.name.clone(), mode(file))).collect()
         });
-        Ground::Sandbox(Inside { package, copy, executable, files, permits })
+        Ground::Sandbox(Inside { package, image: None, copy, executable, files, permits })
+    }
+
+    /// Puts the attempt into an image, in which it begins in the folder `cwd`. Only for one that works in a sandbox.
+    #[must_use]
+    pub(crate) fn in_image(self, image: Arc<Image>, cwd: String) -> Self {
+        match self {
+            Ground::Sandbox(inside) => {
+                let layers = image.layers();
+                Ground::Sandbox(Inside { image: Some(Seen { _image: image, layers, cwd }), ..inside })
+            }
+            folder => folder,
+        }
     }
 
     /// The path of the directory, as the task sees it.
@@ -96,15 +120,24 @@ impl Ground {
         }
     }
 
+    /// The path of the folder that the attempt begins in, as the task sees it.
+    pub(crate) fn cwd(&self) -> String {
+        match self {
+            Ground::Sandbox(Inside { image: Some(seen), .. }) => seen.cwd.clone(),
+            ground => ground.task_dir(),
+        }
+    }
+
     /// What is to be in the sandbox, if it is there that the attempt works.
     pub(crate) fn contents(&self) -> Option<Contents<'_>> {
-        let Ground::Sandbox(Inside { package, copy, executable, files, permits }) = self else {
+        let Ground::Sandbox(Inside { package, image, copy, executable, files, permits }) = self else {
             return None;
         };
         let name = package.folder().file_name().and_then(|name| name.to_str()).unwrap_or_default();
         Some(Contents {
             kin: &permits.kin,
             package: name,
+            image: image.as_ref().map_or(&[], |seen| &seen.layers),
             copy: copy.as_deref(),
             executable: executable.as_deref(),
             files,

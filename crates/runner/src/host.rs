@@ -318,6 +318,21 @@ impl Host {
         Ok(())
     }
 
+    /// Whether tasks can have container images; if not, why, for the package's owner.
+    pub(crate) fn admits_images(&self) -> Result<(), String> {
+        if !self.in_sandbox {
+            return Err("the package is a container image, and this runner runs tasks without a sandbox, which images \
+                        need: see its setting sandbox.policy"
+                .to_owned());
+        }
+        if !self.overlays {
+            return Err("the package is a container image, and the file system of this runner's work directory cannot \
+                        show its layers as a task's: it needs one such as ext4, XFS or btrfs"
+                .to_owned());
+        }
+        Ok(())
+    }
+
     /// What a plan for an attempt in `task_dir` needs to know.
     pub(crate) fn place<'a>(&'a self, task_dir: &'a str, network: TaskNetwork) -> Place<'a> {
         let api = self.api_inside.as_ref().filter(|_| network != TaskNetwork::Host).unwrap_or(&self.api);
@@ -356,7 +371,7 @@ impl Host {
         keep: Option<(Reserved, &Door)>,
     ) -> Result<Child, NotStarted> {
         let mut env: Vec<String> = plan.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let cwd = ground.task_dir();
+        let cwd = ground.cwd();
         let binary =
             plan.words.as_ref().and_then(|words| Some((self.programs.find_binary(&words[0])?, words)));
         let (program, argv) = match (binary, &plan.program) {
@@ -365,7 +380,7 @@ impl Host {
                 env.push(format!("PWD={cwd}"));
                 (program, words)
             }
-            (None, Program::Package(path)) => (path.clone(), &plan.argv),
+            (None, Program::Package(path) | Program::Image(path)) => (path.clone(), &plan.argv),
             (None, Program::Host(name)) => {
                 let program = self.programs.find(name).ok_or_else(|| {
                     NotStarted::NoProgram(format!("the interpreter `{name}` is not installed on this runner"))

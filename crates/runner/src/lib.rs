@@ -26,6 +26,7 @@ mod deaths;
 pub mod doctor;
 mod ground;
 mod host;
+mod image;
 mod imprint;
 mod instance;
 pub mod isolation;

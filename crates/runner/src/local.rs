@@ -21,7 +21,9 @@ use windlass_model::warm::Keep;
 use crate::config::{Limits, PackageLimits, SpawnerCommand};
 use crate::ground::Permits;
 use crate::host::{Host, NotStarted, Parts};
-use crate::package::Package;
+use crate::image::cache::Images;
+use crate::image::{self, Image};
+use crate::package::{Package, PackageError, Packages};
 use crate::plan::plan;
 use crate::run::{Stop, failed_start, now};
 use crate::sandbox::SandboxConfig;
@@ -33,8 +35,10 @@ use crate::warm;
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct LocalRun {
-    /// A zip, or a folder as it would be zipped.
-    pub package: PathBuf,
+    /// A zip, or a folder as it would be zipped; none: the image is all.
+    pub package: Option<PathBuf>,
+    /// A container image to run it in: an archive, or a folder that is an OCI layout.
+    pub image: Option<PathBuf>,
     /// Name of the package.
     pub code_name: String,
     /// How it is started.
@@ -110,7 +114,9 @@ pub async fn run_local(
         project: None,
     });
     let packages = folder.path().join("packages");
-    std::fs::create_dir(&packages)?;
+    let unpacker = Unpacker::new(&run.sandbox, &run.spawner);
+    let images = Packages::open(packages.clone(), PackageLimits::default(), unpacker.clone())?;
+    let images = Images::new(Arc::new(images));
     let parts = Parts {
         work_dir: folder.path(),
         limits,
@@ -130,11 +136,19 @@ pub async fn run_local(
         notes: Vec::new(),
     };
 
-    let unpacker = Unpacker::new(&run.sandbox, &run.spawner);
-    let package = match open(&run.package, &packages.join("local"), host.is_sandboxed(), &unpacker) {
+    let package = match open(run.package.as_deref(), &packages.join("local"), host.is_sandboxed(), &unpacker)
+    {
         Ok(package) => Arc::new(package),
         Err(UnpackError::Unusable(why)) => return Ok(not_started(why)),
         Err(UnpackError::Io(error)) => return Err(error),
+    };
+    let image = match &run.image {
+        None => None,
+        Some(archive) => match image(&host, &images, archive).await {
+            Ok(image) => Some(image),
+            Err(PackageError::Unusable(why)) => return Ok(not_started(why)),
+            Err(error) => return Err(io::Error::other(error)),
+        },
     };
     let (task, revision) = as_task(run, api.token, api.project);
     let (commands, mut told) = watch::channel(Command::Run);
@@ -148,11 +162,20 @@ pub async fn run_local(
     }
     let path = host.attempt_dir("local");
     let place = path.to_string_lossy();
-    let mut plan = match plan(&task, &revision, &*package, &host.place(&place, revision.network), now()) {
+    let surroundings = host.place(&place, revision.network);
+    let planned = match &image {
+        None => plan(&task, &revision, &*package, &surroundings, now()),
+        Some(image) => image::plan(&task, &revision, (&image.config, &*package), &surroundings, now()),
+    };
+    let mut plan = match planned {
         Ok(plan) => plan,
         Err(why) => return Ok(not_started(why)),
     };
+    let cwd = image.as_ref().map_or_else(String::new, |image| image.cwd(&package));
     let mut ground = host.ground(path.clone(), package, &mut plan, Permits::of(&revision)).await?;
+    if let Some(image) = image {
+        ground = ground.in_image(image, cwd);
+    }
     let mut child = match host.start(&plan, &ground).await {
         Ok(child) => child,
         Err(NotStarted::NoProgram(why)) => return Ok(not_started(why)),
@@ -204,12 +227,19 @@ fn stopped(stop: Stop) -> io::Result<String> {
     }
 }
 
+/// The image that is in `archive`.
+async fn image(host: &Host, images: &Images, archive: &Path) -> Result<Arc<Image>, PackageError> {
+    host.admits_images().map_err(PackageError::Unusable)?;
+    images.local(archive).await
+}
+
 fn open(
-    package: &Path,
+    package: Option<&Path>,
     unpacked: &Path,
     must_copy: bool,
     unpacker: &Unpacker,
 ) -> Result<Package, UnpackError> {
+    let Some(package) = package else { return Ok(Package::empty()) };
     if package.is_dir() {
         Ok(if must_copy { Package::copy(package, unpacked)? } else { Package::in_folder(package)? })
     } else {

@@ -1,4 +1,5 @@
-//! Packages on this host: downloaded and unpacked once, kept by the hash of their zip, never changed.
+//! Packages on this host: downloaded and unpacked once, kept by the hash of their zip, never changed. So are the layers of
+//! images, by the hash of their file.
 
 use std::collections::HashMap;
 use std::fs;
@@ -26,6 +27,10 @@ const REMEMBERED: usize = 1_000;
 /// Names in a message about a file that is not there.
 const NAMES_SHOWN: usize = 8;
 
+/// What the folder of a layer is called before its hash, so that it is no package. Layers are for the life of a runner:
+/// what it finds at its start, it would have to look at file by file before it is believed.
+const LAYER: &str = "layer-";
+
 /// Why a package is not there.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PackageError {
@@ -33,10 +38,10 @@ pub(crate) enum PackageError {
     #[error("{0}")]
     Unusable(String),
     /// It could not be downloaded or written: ours.
-    #[error("cannot fetch package {sha256}: {reason}")]
+    #[error("cannot fetch {what}: {reason}")]
     Unavailable {
-        /// Which.
-        sha256: String,
+        /// What, in words.
+        what: String,
         /// Why.
         reason: String,
     },
@@ -48,6 +53,8 @@ pub(crate) struct Package {
     folder: PathBuf,
     files: Vec<Unpacked>,
     size_bytes: u64,
+    /// SHA-256 of its tar in hexadecimal, if it is the layer of an image.
+    diff_id: String,
 }
 
 impl Package {
@@ -85,6 +92,11 @@ impl Package {
         Ok(Self { folder: into.to_owned(), ..package })
     }
 
+    /// The hash of the file that it came in, if it is the layer of an image.
+    pub(crate) fn layer_hex(&self) -> Option<&str> {
+        self.folder.file_name()?.to_str()?.strip_prefix(LAYER)
+    }
+
     /// A package without a file.
     pub(crate) fn empty() -> Self {
         Self::of(PathBuf::new(), Vec::new())
@@ -92,7 +104,7 @@ impl Package {
 
     fn of(folder: PathBuf, files: Vec<Unpacked>) -> Self {
         let size_bytes = files.iter().map(|file| file.size_bytes).sum();
-        Self { folder, files, size_bytes }
+        Self { folder, files, size_bytes, diff_id: String::new() }
     }
 
     /// Where it is.
@@ -216,11 +228,103 @@ impl Packages {
 
     /// The package `blob`, from `client` if it is not here. However many ask for it at once, it is fetched once.
     pub(crate) async fn get(&self, blob: &BlobRef, client: &Client) -> Result<Arc<Package>, PackageError> {
+        self.keep(&blob.sha256, self.fetch(blob, client)).await
+    }
+
+    /// The layer of an image that came in a file with this hash, if it is here.
+    pub(crate) fn layer_here(&self, hex: &str) -> Option<Arc<Package>> {
+        let mut entries = self.lock();
+        entries.uses += 1;
+        let now = entries.uses;
+        let entry = entries.by_hash.get_mut(&format!("{LAYER}{hex}"))?;
+        entry.last_use = now;
+        entry.package.clone()
+    }
+
+    /// The same, unpacked from `file` if it is not here. `diff_id` is what the hash of its tar must be, in hexadecimal;
+    /// `so_far` the bytes of the layers below it, as the limit is for all of an image.
+    pub(crate) async fn layer(
+        &self,
+        hex: &str,
+        file: fs::File,
+        diff_id: &str,
+        so_far: u64,
+    ) -> Result<Arc<Package>, PackageError> {
+        let name = format!("{LAYER}{hex}");
+        let layer = self.keep(&name, async {
+            let failed = |reason: String| unavailable(&name, reason);
+            let half_done = self.half_done()?;
+            let (target, limit) = (self.folder.join(&name), self.limits.package_bytes);
+            let unpacker = self.unpacker.clone();
+            let unpacked = tokio::task::spawn_blocking(move || {
+                let folder = half_done.path().join("layer");
+                let (size_bytes, diff_id) =
+                    unpacker.unpack_layer(file, &folder, limit.saturating_sub(so_far))?;
+                fs::rename(&folder, &target)?;
+                Ok(Package { folder: target, files: Vec::new(), size_bytes, diff_id })
+            });
+            match unpacked.await.map_err(|e| failed(e.to_string()))? {
+                Ok(layer) => Ok(Fetched::There(Arc::new(layer))),
+                // Not remembered: the limit is that of the image, not of the layer, which others may share.
+                Err(UnpackError::Unusable(why)) => Err(unusable_image(&why)),
+                Err(UnpackError::Io(e)) => Err(failed(e.to_string())),
+            }
+        });
+        let layer = layer.await?;
+        if layer.diff_id != diff_id {
+            let own = &layer.diff_id;
+            return Err(unusable_image(&format!("a layer is sha256:{own}, and should be sha256:{diff_id}")));
+        }
+        match layer.size_bytes.checked_add(so_far) {
+            Some(total) if total <= self.limits.package_bytes => Ok(layer),
+            _ => {
+                let limit = self.limits.package_bytes >> 20;
+                Err(unusable_image(&format!("unpacked it is larger than {limit} MiB, which is the limit")))
+            }
+        }
+    }
+
+    /// A folder for what is being fetched, which is gone when this is dropped.
+    pub(crate) fn half_done(&self) -> Result<tempfile::TempDir, PackageError> {
+        let folder = tempfile::Builder::new().prefix("tmp-").tempdir_in(&self.folder);
+        folder.map_err(|e| unavailable("an image or package", e.to_string()))
+    }
+
+    /// Downloads a blob to the file `path`. After `Ok` its bytes are those that the hash names.
+    pub(crate) async fn download(
+        &self,
+        blob: &BlobRef,
+        client: &Client,
+        path: &Path,
+    ) -> Result<(), PackageError> {
+        if !is_hash(&blob.sha256) {
+            return Err(unavailable("a package", "the server names no SHA-256".to_owned()));
+        }
+        download(client, blob, path).await.map_err(|reason| unavailable(&blob.sha256, reason))
+    }
+
+    /// Unpacks a tar into the new folder `into`.
+    pub(crate) fn unpack_tar(&self, tar: &Path, into: &Path) -> Result<(), PackageError> {
+        let failed = |e: std::io::Error| unavailable("an image", e.to_string());
+        let tar = fs::File::open(tar).map_err(failed)?;
+        match self.unpacker.unpack_layer(tar, into, self.limits.package_bytes) {
+            Ok(_) => Ok(()),
+            Err(UnpackError::Unusable(why)) => Err(unusable_image(&why)),
+            Err(UnpackError::Io(e)) => Err(failed(e)),
+        }
+    }
+
+    /// What is kept by this name, from `fetch` if it is not here. However many ask for it at once, it is fetched once.
+    async fn keep(
+        &self,
+        name: &str,
+        fetch: impl Future<Output = Result<Fetched, PackageError>>,
+    ) -> Result<Arc<Package>, PackageError> {
         let state = {
             let mut entries = self.lock();
             entries.uses += 1;
             let now = entries.uses;
-            let entry = entries.by_hash.entry(blob.sha256.clone()).or_default();
+            let entry = entries.by_hash.entry(name.to_owned()).or_default();
             entry.last_use = now;
             match &entry.package {
                 Some(package) => return Ok(package.clone()),
@@ -231,14 +335,14 @@ impl Packages {
         let fetched = match state.clone() {
             Some(fetched) => fetched,
             None => {
-                let fetched = self.fetch(blob, client).await?;
+                let fetched = fetch.await?;
                 *state = Some(fetched.clone());
                 fetched
             }
         };
         match fetched {
             Fetched::There(package) => {
-                if let Some(entry) = self.lock().by_hash.get_mut(&blob.sha256) {
+                if let Some(entry) = self.lock().by_hash.get_mut(name) {
                     entry.package = Some(package.clone());
                 }
                 self.evict();
@@ -277,16 +381,10 @@ impl Packages {
         if let Some(package) = self.checked(&blob.sha256).await {
             return Ok(Fetched::There(package));
         }
-        let unavailable = |reason: String| PackageError::Unavailable { sha256: blob.sha256.clone(), reason };
-        if blob.sha256.len() != 64 || !blob.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(unavailable("the server names no SHA-256".to_owned()));
-        }
-        let half_done = tempfile::Builder::new()
-            .prefix("tmp-")
-            .tempdir_in(&self.folder)
-            .map_err(|e| unavailable(e.to_string()))?;
+        let failed = |reason: String| unavailable(&blob.sha256, reason);
+        let half_done = self.half_done()?;
         let zip = half_done.path().join("package.zip");
-        download(client, blob, &zip).await.map_err(unavailable)?;
+        self.download(blob, client, &zip).await?;
         let (target, limit) = (self.folder.join(&blob.sha256), self.limits.package_bytes);
         let (unpacker, hash) = (self.unpacker.clone(), blob.sha256.clone());
         let unpacked = tokio::task::spawn_blocking(move || {
@@ -298,13 +396,13 @@ impl Packages {
             package.folder = target;
             Ok(package)
         });
-        match unpacked.await.map_err(|e| unavailable(e.to_string()))? {
+        match unpacked.await.map_err(|e| failed(e.to_string()))? {
             Ok(package) => {
                 info!("unpacked package {} of {} files", blob.sha256, package.files.len());
                 Ok(Fetched::There(Arc::new(package)))
             }
             Err(UnpackError::Unusable(why)) => Ok(Fetched::Unusable(UnpackError::Unusable(why).to_string())),
-            Err(UnpackError::Io(e)) => Err(unavailable(e.to_string())),
+            Err(UnpackError::Io(e)) => Err(failed(e.to_string())),
         }
     }
 
@@ -345,6 +443,20 @@ impl Packages {
     fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What an image is told to be by its owner's fault.
+pub(crate) fn unusable_image(why: &str) -> PackageError {
+    PackageError::Unusable(format!("the image cannot be used: {why}"))
+}
+
+fn unavailable(what: &str, reason: String) -> PackageError {
+    let what = if is_hash(what) { format!("package {what}") } else { what.to_owned() };
+    PackageError::Unavailable { what, reason }
+}
+
+pub(crate) fn is_hash(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// Downloads the zip to `path`. After `Ok` its bytes are those that the hash names.

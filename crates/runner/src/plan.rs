@@ -46,6 +46,8 @@ pub enum Program {
     Host(String),
     /// A file of the package.
     Package(String),
+    /// One of the image's, by its path or by a name that is looked for in its environment's `PATH`.
+    Image(String),
 }
 
 /// What is known of the place a task runs in.
@@ -233,7 +235,7 @@ fn arguments(task: &Assignment, revision: &RevisionSpec, place: &Place<'_>) -> V
 }
 
 /// The whole environment of a process for one task.
-fn environment(
+pub(crate) fn environment(
     task: &Assignment,
     revision: &RevisionSpec,
     place: &Place<'_>,

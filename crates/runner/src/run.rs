@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 use windlass_client::Client;
 use windlass_model::bytes::Bytes;
-use windlass_model::code::{BlobRef, Kind};
+use windlass_model::code::Kind;
 use windlass_model::exit::{Exit, Usage};
 use windlass_model::runner::{Assignment, Held, Report, RevisionSpec};
 use windlass_model::time::Timestamp;
@@ -17,6 +17,8 @@ use crate::capture::Captured;
 use crate::deaths::Deaths;
 use crate::ground::Permits;
 use crate::host::{Host, NotStarted};
+use crate::image::cache::Images;
+use crate::image::{self, Image};
 use crate::logs::{LiveLog, Logs};
 use crate::package::{Package, PackageError, Packages};
 use crate::plan::{Plan, Program, plan};
@@ -59,6 +61,7 @@ pub(crate) struct Bench {
     pub(crate) host: Arc<Host>,
     pub(crate) packages: Arc<Packages>,
     pub(crate) workers: Arc<warm::Pool>,
+    pub(crate) images: Images,
     pub(crate) client: Client,
     pub(crate) logs: Logs,
     pub(crate) deaths: Deaths,
@@ -145,11 +148,21 @@ async fn process(
     let host = &bench.host;
     let path = host.attempt_dir(&job.task.fence.0.to_string());
     let place = path.to_string_lossy();
-    let mut plan =
-        plan(&job.task, &job.revision, &*package, &host.place(&place, job.revision.network), now())
-            .map_err(Stop::NotStarted)?;
+    let image = image(bench, job, commands).await?;
+    let surroundings = host.place(&place, job.revision.network);
+    let plan = match &image {
+        None => plan(&job.task, &job.revision, &*package, &surroundings, now()),
+        Some(image) => {
+            image::plan(&job.task, &job.revision, (&image.config, &*package), &surroundings, now())
+        }
+    };
+    let mut plan = plan.map_err(Stop::NotStarted)?;
+    let cwd = image.as_ref().map(|image| image.cwd(&package));
     let ground = host.ground(path.clone(), package, &mut plan, Permits::of(&job.revision)).await;
     let mut ground = ground.map_err(|e| Stop::Ours(format!("cannot fill its directory: {e}")))?;
+    if let (Some(image), Some(cwd)) = (image, cwd) {
+        ground = ground.in_image(image, cwd);
+    }
 
     tokio::select! {
         biased;
@@ -232,17 +245,40 @@ async fn package(
     tokio::select! {
         biased;
         command = told(commands) => Err(Stop::Told(command)),
-        package = download(bench, blob) => package.map_err(|error| match error {
+        package = again(|| bench.packages.get(blob, &bench.client)) => package.map_err(|error| match error {
             PackageError::Unusable(why) => Stop::NotStarted(why),
             PackageError::Unavailable { .. } => Stop::Ours(error.to_string()),
         }),
     }
 }
 
-async fn download(bench: &Bench, blob: &BlobRef) -> Result<Arc<Package>, PackageError> {
+/// The image that the attempt is to see, unless it is to end before that is there; none: it is to see the host's programs.
+async fn image(
+    bench: &Bench,
+    job: &Job,
+    commands: &mut watch::Receiver<Command>,
+) -> Result<Option<Arc<Image>>, Stop> {
+    let Some(archive) = &job.revision.launch.archive else { return Ok(None) };
+    bench.host.admits_images().map_err(Stop::NotStarted)?;
+    tokio::select! {
+        biased;
+        command = told(commands) => Err(Stop::Told(command)),
+        image = again(|| bench.images.of_archive(archive, &bench.client)) => match image {
+            Ok(image) => Ok(Some(image)),
+            Err(PackageError::Unusable(why)) => Err(Stop::NotStarted(why)),
+            Err(error) => Err(Stop::Ours(error.to_string())),
+        },
+    }
+}
+
+/// Fetches something, and tries again for a moment if that fails for a reason that may pass.
+async fn again<T, F>(fetch: impl Fn() -> F) -> Result<Arc<T>, PackageError>
+where
+    F: Future<Output = Result<Arc<T>, PackageError>>,
+{
     let mut tries = 1;
     loop {
-        match bench.packages.get(blob, &bench.client).await {
+        match fetch().await {
             Err(PackageError::Unavailable { .. }) if tries < DOWNLOADS.0 => sleep(DOWNLOADS.1 * tries).await,
             done => return done,
         }
@@ -253,9 +289,16 @@ async fn download(bench: &Bench, blob: &BlobRef) -> Result<Arc<Package>, Package
 /// A program could not be run: whose fault that is, and why, for a person.
 pub(crate) fn failed_start(step: Step, errno: i32, plan: &Plan) -> Stop {
     let program = match &plan.program {
-        Program::Host(name) | Program::Package(name) => name,
+        Program::Host(name) | Program::Package(name) | Program::Image(name) => name,
     };
     let why = match (step, errno) {
+        (Step::Exec, libc::ENOENT) if matches!(plan.program, Program::Image(_)) => {
+            "the image does not have it, or not the interpreter that its first line names, or not the library that \
+             loads it"
+        }
+        (Step::Enter, libc::ENOENT | libc::ENOTDIR) if matches!(plan.program, Program::Image(_)) => {
+            "the image does not have the folder that it says it begins in"
+        }
         (Step::Exec, libc::ENOENT) => "the interpreter that its first line names is not on this runner",
         (Step::Exec, libc::EACCES) => "it is not executable",
         (Step::Exec, libc::ENOEXEC) => {

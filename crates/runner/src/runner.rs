@@ -13,6 +13,7 @@ use windlass_model::runner::{Isolation, Register, Registered};
 use crate::config::RunnerConfig;
 use crate::deaths::Deaths;
 use crate::host::Host;
+use crate::image::cache::Images;
 use crate::instance::Instance;
 use crate::logs::Logs;
 use crate::package::Packages;
@@ -165,6 +166,7 @@ impl Service {
                 host: self.host.clone(),
                 packages: self.packages.clone(),
                 workers: self.workers.clone(),
+                images: Images::new(self.packages.clone()),
                 client: self.client.clone(),
                 logs: Logs::start(session.clone(), self.spool.clone(), lost),
                 deaths: Deaths::default(),

@@ -6,6 +6,7 @@
 //! tools lose the modes.
 
 pub(crate) mod apart;
+pub(crate) mod layer;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};

@@ -26,7 +26,12 @@ use crate::settings::{SettingFlags, Settings, units};
 #[derive(Args, Debug)]
 pub(crate) struct Run {
     /// A folder, a zip, or a program of one file
-    path: PathBuf,
+    #[arg(required_unless_present = "image_archive")]
+    path: Option<PathBuf>,
+
+    /// A container image to run it in: an OCI layout, or what `docker save` writes
+    #[arg(long, value_name = "FILE|FOLDER")]
+    image_archive: Option<PathBuf>,
 
     #[command(flatten)]
     start: Start,
@@ -57,11 +62,18 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn run(self) -> Result<u8, Failure> {
-        let doing = format!("run {}", self.path.display());
+        let named = self.path.as_ref().or(self.image_archive.as_ref()).cloned().unwrap_or_default();
+        let doing = format!("run {}", named.display());
         let output = Output::new(self.json);
-        let (package, single, _holder) = package(&self.path).doing(&doing)?;
+        let (package, single, _holder) = match &self.path {
+            Some(path) => {
+                package(path).map(|(path, single, holder)| (Some(path), single, holder)).doing(&doing)?
+            }
+            None => (None, None, None),
+        };
+        let single = single.filter(|_| self.image_archive.is_none());
         let launch = self.start.launch(single.as_deref())?;
-        if launch == Launch::default() {
+        if launch == Launch::default() && self.image_archive.is_none() {
             return Err(Failure::usage("how is it started? add --command 'LINE', or --runtime R --file F"));
         }
         let config = self
@@ -73,10 +85,10 @@ impl Run {
         let (limits, network) = self.limits.resolve(&settings.limits)?;
         let run = LocalRun {
             package,
+            image: self.image_archive,
             limits,
             network,
-            code_name: self
-                .path
+            code_name: named
                 .file_stem()
                 .map_or_else(|| "worker".into(), |s| s.to_string_lossy().into_owned()),
             launch,

@@ -197,6 +197,7 @@ impl UploadRequest {
                 mode.parse().map_err(|e| BadField::invalid("mode", format!("{e}, not {mode:?}")))
             })?,
             handler: text(&self.handler, "handler")?,
+            archive: None,
         };
         warm::check(&launch)?;
         let config = self.config.filter(|c| !c.0.is_empty());
@@ -318,6 +319,9 @@ pub struct Code {
     pub paused: bool,
     /// Length of its zip in bytes.
     pub code_size: u64,
+    /// Length of the archive of its image in bytes; 0: it has none, or the image is elsewhere.
+    #[serde(default)]
+    pub image_size: u64,
     /// What its attempts may take, with defaults and maxima.
     #[serde(flatten)]
     pub limits: LimitsView,
@@ -356,6 +360,7 @@ impl Code {
             default_priority: latest.default_priority.get(),
             paused: code.is_paused,
             code_size: latest.package.as_ref().map_or(0, |p| p.size_bytes),
+            image_size: latest.launch.archive.as_ref().map_or(0, |a| a.size_bytes),
             limits: LimitsView::present(&latest.wishes, policy),
             keep: KeepView::present(&latest.keep),
         }
@@ -419,6 +424,9 @@ pub struct RevisionView {
     pub checksum: String,
     /// Length of its zip in bytes.
     pub code_size: u64,
+    /// Length of the archive of its image in bytes; 0: it has none, or the image is elsewhere.
+    #[serde(default)]
+    pub image_size: u64,
     /// Given to the worker as a file.
     pub config: String,
     /// Environment of the worker: every name, and `***` for each value.
@@ -458,6 +466,7 @@ impl RevisionView {
             handler: revision.launch.handler.clone(),
             checksum: revision.checksum.clone(),
             code_size: revision.package.as_ref().map_or(0, |p| p.size_bytes),
+            image_size: revision.launch.archive.as_ref().map_or(0, |a| a.size_bytes),
             config: revision.config.clone().unwrap_or_default(),
             env_vars: masked(&revision.env_vars),
             retries: revision.retry.retries,

@@ -32,6 +32,11 @@ impl Confinement {
         Ok(Self { filter: Filter::for_unpacking(), ..Self::prepare()? })
     }
 
+    /// The same for a process that unpacks layers of images.
+    pub(crate) fn for_unpacking_layers() -> Result<Self, Errno> {
+        Ok(Self { filter: Filter::for_unpacking_layers(), ..Self::prepare()? })
+    }
+
     /// Confines this process, for good: it has no capabilities and gains none, reads and runs what is below `readable`,
     /// writes below the folders `writable`, and makes the system calls that it may.
     ///

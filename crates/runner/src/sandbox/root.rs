@@ -22,6 +22,9 @@ pub(crate) const PACKAGES: &str = "/.packages";
 /// What is at `/etc/hosts` and `/etc/resolv.conf` for tasks in the host's network.
 pub(crate) const HOST_HOSTS: &str = "/windlass/host-hosts";
 pub(crate) const HOST_RESOLV: &str = "/windlass/host-resolv.conf";
+/// Where the spawner joins the layers of an image, and where it makes the one on top: empty for all other tasks.
+pub(crate) const IMAGE: &str = "/.image";
+pub(crate) const TOP: &str = "/.top";
 /// An empty folder, to be put over others.
 pub(crate) const EMPTY: &str = "/.empty";
 
@@ -214,6 +217,8 @@ pub(crate) fn root(host: &impl Look, extras: &Extras<'_>) -> Vec<Entry> {
         ("/tmp", 0o1777),
         ("/proc", 0o555),
         ("/run", 0o755),
+        (IMAGE, 0o555),
+        (TOP, 0o555),
         (EMPTY, 0o555),
     ] {
         entries.push(Entry::Folder { at: at.into(), mode });

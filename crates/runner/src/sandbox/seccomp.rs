@@ -15,7 +15,7 @@ mod calls;
 use libc::sock_filter;
 use nix::errno::Errno;
 
-use calls::{ALLOWED, ALLOWED_HERE, NEWEST, SPECIAL, UNPACKING};
+use calls::{ALLOWED, ALLOWED_HERE, NEWEST, SPECIAL, UNPACKING, UNPACKING_LAYERS};
 
 use crate::spawner::sys::confine;
 
@@ -69,6 +69,11 @@ impl Filter {
     /// The filter for unpacking a zip.
     pub(crate) fn for_unpacking() -> Option<Self> {
         Self::of(UNPACKING.iter().map(|&call| (call, Action::Allow)))
+    }
+
+    /// The filter for unpacking a layer of an image.
+    pub(crate) fn for_unpacking_layers() -> Option<Self> {
+        Self::of(UNPACKING.iter().chain(UNPACKING_LAYERS).map(|&call| (call, Action::Allow)))
     }
 
     /// What is not among `calls` is refused.

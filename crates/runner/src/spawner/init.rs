@@ -24,6 +24,7 @@ use nix::unistd::{Gid, Pid, Uid, setfsgid, setfsuid, setgroups};
 
 use windlass_model::limits::Network;
 
+use super::image;
 use super::kept::MAX_REQUEST;
 use super::leftovers::Leftovers;
 use super::message::{self, Inside, Request, Step, View};
@@ -168,7 +169,13 @@ impl<'a> Init<'a> {
     ) -> Result<Pid, (Step, Errno)> {
         fill(inside).map_err(|error| (Step::Fill, errno(error)))?;
         let (user, open_files, walls) = (self.slot.user, self.open_files, Some(&self.walls));
-        sys::spawn(&Launch { user, open_files, walls, ..*launch }, stack)
+        let launch = &Launch { user, open_files, walls, ..*launch };
+        if inside.image.is_empty() {
+            return sys::spawn(launch, stack);
+        }
+        let program = image::find(launch.program, launch.env, launch.cwd);
+        let program = program.map_err(|errno| (Step::Exec, errno))?;
+        sys::spawn(&Launch { program: &program, ..*launch }, stack)
     }
 
     /// Follows a task to its end and tells of it; whether another may come after it.
@@ -250,14 +257,18 @@ fn mounts(slot: &Slot, inside: &Inside<'_>) -> Result<Option<Leftovers>, Errno> 
         nix::unistd::chown("/tmp/task", Some(Uid::from_raw(user)), Some(Gid::from_raw(user)))?;
     }
     // Where it is the same user, it could change us.
-    let may_stay = slot.user.is_some() && !inside.kin.is_empty();
+    let may_stay = slot.user.is_some() && !inside.kin.is_empty() && inside.image.is_empty();
     // An error means that this kernel has no queues to look at: then each task has its own.
     let leftovers = may_stay.then(Leftovers::watch).and_then(Result::ok);
-    let bind = |from, to| mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>);
+    // Where the task finds a path: in the image, if it has one.
+    let is_image = !inside.image.is_empty();
+    let at = |path: &str| if is_image { image::inside(path) } else { path.to_owned() };
+    let bind =
+        |from, to: &str| mount(Some(from), at(to).as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>);
     if let View::Overlay = inside.view {
         folder("/tmp/work", 0o700)?;
         let options = format!("lowerdir={CODE},upperdir=/tmp/task,workdir=/tmp/work");
-        mount(Some("task"), TASK, Some("overlay"), flags, Some(options.as_str()))?;
+        mount(Some("task"), at(TASK).as_str(), Some("overlay"), flags, Some(options.as_str()))?;
     } else {
         bind("/tmp/task", TASK)?;
     }
@@ -272,7 +283,13 @@ fn mounts(slot: &Slot, inside: &Inside<'_>) -> Result<Option<Leftovers>, Errno> 
     // Over the file system's own root, which is out of reach from here on.
     bind("/tmp/tmp", "/tmp")?;
     let flags = flags | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), "/proc", Some("proc"), flags, Some("hidepid=2"))?;
+    mount(Some("proc"), at("/proc").as_str(), Some("proc"), flags, Some("hidepid=2"))?;
+    if is_image {
+        if !inside.package.is_empty() {
+            image::bind_code()?;
+        }
+        image::move_in()?;
+    }
     Ok(leftovers)
 }
 

@@ -51,6 +51,8 @@ pub(super) struct Inside<'a> {
     pub(super) kin: &'a CStr,
     /// The folder of its package among the packages; empty: it has none.
     pub(super) package: &'a CStr,
+    /// The folders of its image's layers among the packages, the highest first; empty: it sees the host's programs.
+    pub(super) image: Vec<&'a CStr>,
     /// How its directory comes to hold the package.
     pub(super) view: View<'a>,
     /// A file of the package to be made executable, for a view that is no copy.
@@ -79,6 +81,8 @@ pub(crate) struct Contents<'a> {
     pub(crate) kin: &'a str,
     /// As [`Inside::package`].
     pub(crate) package: &'a str,
+    /// As [`Inside::image`].
+    pub(crate) image: &'a [String],
     /// As [`View::Copy`]; none: [`View::Overlay`].
     pub(crate) copy: Option<&'a [(String, u32)]>,
     /// As [`Inside::executable`].
@@ -130,6 +134,8 @@ fn add(contents: &Contents<'_>, frame: &mut Vec<u8>) {
     frame.push(if contents.copy.is_some() { COPY } else { OVERLAY });
     text(frame, contents.kin);
     text(frame, contents.package);
+    frame.extend_from_slice(&(contents.image.len() as u32).to_ne_bytes());
+    contents.image.iter().for_each(|layer| text(frame, layer));
     text(frame, contents.executable.unwrap_or_default());
     let copies = contents.copy.unwrap_or_default();
     frame.extend_from_slice(&(copies.len() as u32).to_ne_bytes());
@@ -254,6 +260,8 @@ impl<'a> Reader<'a> {
         }
         let kin = self.text()?;
         let package = self.text()?;
+        let layers = self.number()?;
+        let image = (0..layers).map(|_| self.text()).collect::<Result<_, _>>()?;
         let executable = Some(self.text()?).filter(|name| !name.is_empty());
         let copies = self.number()?;
         let copies = (0..copies).map(|_| Ok((self.text()?, self.number()?))).collect::<Result<_, _>>()?;
@@ -276,7 +284,7 @@ impl<'a> Reader<'a> {
             output_bytes,
         };
         let view = if kind == COPY { View::Copy(copies) } else { View::Overlay };
-        Ok(Some(Inside { kin, package, view, executable, files, network, limits }))
+        Ok(Some(Inside { kin, package, image, view, executable, files, network, limits }))
     }
 }
 
@@ -462,10 +470,12 @@ mod tests {
         let (argv, env) = (["sh".to_owned(), String::new()], ["A=1".to_owned()]);
         let copy = [("a/b".to_owned(), 0o755)];
         let files = [("__payload__", vec![0, 1])];
+        let layers = ["layer-2", "layer-1"].map(str::to_owned);
         let (network, limits) = (Network::Host, Limits::DEFAULT);
         let of = |copy, executable| Contents {
             kin: "revision",
             package: "hash",
+            image: &layers,
             copy,
             executable,
             files: &files,
@@ -479,6 +489,7 @@ mod tests {
             let inside = contents.map(|contents| Inside {
                 kin: c"revision",
                 package: c"hash",
+                image: vec![c"layer-2", c"layer-1"],
                 view: contents.copy.map_or(View::Overlay, |_| View::Copy(vec![(c"a/b", 0o755)])),
                 executable: contents.executable.map(|_| c"x"),
                 files: vec![(c"__payload__", &[0, 1][..])],

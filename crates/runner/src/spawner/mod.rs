@@ -12,11 +12,13 @@
 //! | [`handle`] | the runner's side |
 //! | [`process`] | the spawner's side |
 //! | [`slot`] | the sandbox around the spawner, which its tasks inherit |
+//! | [`image`] | the root of a container image, for tasks that have one |
 //! | [`init`], [`kept`] | the first process of a task in a sandbox, from inside and from outside |
 //! | [`leftovers`] | what a task leaves to the next, if they share one: nothing |
 //! | [`sys`] | the system calls: the only unsafe code of the project |
 
 pub(crate) mod handle;
+mod image;
 mod init;
 mod kept;
 mod leftovers;

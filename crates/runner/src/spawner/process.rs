@@ -445,7 +445,7 @@ fn begin_inside(
 ) -> Result<Begun, (Step, Errno)> {
     const FRESH: i32 = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
     let fork = |errno| (Step::Fork, errno);
-    let is_other = slot.show(inside.package)?;
+    let is_other = slot.show(inside.package)? | slot.show_image(&inside.image)?;
     slot.forget();
     slot.gaps = slot.groups.as_mut().map_or(Gaps::ALL, |groups| groups.apply(&inside.limits));
     if let Some(user) = slot.user {

@@ -20,6 +20,7 @@ use nix::unistd::{chdir, getegid, geteuid, pivot_root};
 
 use windlass_model::limits::Limits;
 
+use super::image::Shown;
 use super::kept::Init;
 use super::message::Step;
 use super::sys::fork::{self, Forked, Told};
@@ -62,7 +63,9 @@ pub(super) struct Slot {
     /// The networks that are not ours: the host's, and that with nothing in it. None: we are in the host's.
     pub(super) networks: Option<Networks>,
     /// The folder of packages, which nobody else in this namespace can reach.
-    packages: OwnedFd,
+    pub(super) packages: OwnedFd,
+    /// The image that is at [`IMAGE`](crate::sandbox::root::IMAGE).
+    pub(super) image: Option<Shown>,
     /// The package that is at [`CODE`], and the folder it was then.
     code: Option<(CString, FileStat)>,
 }
@@ -132,6 +135,7 @@ impl Slot {
             init: None,
             networks,
             packages,
+            image: None,
             code: None,
         };
         Ok((slot, in_force))
@@ -343,6 +347,6 @@ fn move_in(base: &Path) -> nix::Result<OwnedFd> {
     Ok(packages)
 }
 
-fn c_path(path: &Path) -> CString {
+pub(super) fn c_path(path: &Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).expect("a path of the setup holds no zero byte")
 }

@@ -2,19 +2,23 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::watch;
 use windlass_model::exit::Exit;
 use windlass_model::limits::{Limits, Network};
 use windlass_model::log::Stream;
-use windlass_runner::{LocalRun, run_local};
+use windlass_runner::{LocalRun, Policy, SandboxConfig, run_local};
 
+use crate::attacks::skip;
+use crate::image::{self, Image, Layer, busybox};
 use crate::server::{MARK, unique};
 use crate::support::{command, processes_marked, sandbox, spawner, zip};
 use crate::warm::warm;
 
 fn run(package: &std::path::Path, line: &str) -> LocalRun {
     LocalRun {
-        package: package.to_owned(),
+        package: Some(package.to_owned()),
+        image: None,
         code_name: "local".to_owned(),
         launch: command(line),
         payload: b"{\"n\":1}".to_vec(),
@@ -47,6 +51,32 @@ async fn a_folder_and_a_zip_run_alike() {
         assert_eq!(of(Stream::Stdout).collect::<Vec<_>>(), b"in{\"n\":1}");
         assert_eq!(of(Stream::Stderr).collect::<Vec<_>>(), b"no\n");
     }
+}
+
+#[tokio::test]
+async fn an_image_runs_from_its_archive_and_from_its_layout() {
+    let Some(program) = busybox() else { return skip("the package busybox-static is not installed") };
+    let image = Image::new([Layer::busybox(&program)], json!({ "Cmd": ["cat", "/etc/motd"] }));
+    let folder = tempfile::tempdir().unwrap();
+    let (archive, layout) = (folder.path().join("image.tar"), folder.path().join("layout"));
+    std::fs::write(&archive, image.archive()).unwrap();
+    image::write(&image.layout(), &layout);
+    for image in [archive, layout] {
+        let (_cancel, cancelled) = watch::channel(false);
+        let mut output = Vec::new();
+        let sandbox = SandboxConfig { policy: Policy::Degrade, ..SandboxConfig::default() };
+        let run = LocalRun { package: None, image: Some(image), sandbox, ..run(folder.path(), "") };
+        let end = run_local(run, cancelled, |_, bytes| output.extend_from_slice(bytes)).await.unwrap();
+        if matches!(&end.exit, Exit::NotStarted(why) if why.contains("without a sandbox")) {
+            return skip("this host isolates nothing");
+        }
+        assert_eq!((end.exit, output.as_slice()), (Exit::Code(0), &b"first\n"[..]));
+    }
+    let (_cancel, cancelled) = watch::channel(false);
+    let bare = SandboxConfig { policy: Policy::Off, ..SandboxConfig::default() };
+    let run = LocalRun { image: Some("x".into()), sandbox: bare, ..run(folder.path(), "") };
+    let end = run_local(run, cancelled, |_, _| {}).await.unwrap();
+    assert!(matches!(end.exit, Exit::NotStarted(why) if why.contains("sandbox.policy")));
 }
 
 #[tokio::test]

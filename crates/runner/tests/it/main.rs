@@ -7,6 +7,7 @@ mod confined;
 mod contract;
 mod endings;
 mod held;
+mod image;
 mod local;
 mod network;
 mod output;

@@ -408,3 +408,7 @@ pub(super) const UNPACKING: &[i64] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_mkdir,
 ];
+
+/// What unpacking a layer of an image needs beside that: links, entries that take the place of earlier ones, and times.
+pub(super) const UNPACKING_LAYERS: &[i64] =
+    &[libc::SYS_openat2, libc::SYS_symlinkat, libc::SYS_linkat, libc::SYS_unlinkat, libc::SYS_utimensat];

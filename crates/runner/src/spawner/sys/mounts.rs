@@ -89,6 +89,14 @@ pub(crate) fn detached(kind: &CStr) -> Result<OwnedFd, Errno> {
     }
 }
 
+/// Marks a folder as one that hides whatever has its path in the layers below it.
+pub(crate) fn make_opaque(folder: BorrowedFd<'_>) -> Result<(), Errno> {
+    let (name, value) = (c"user.overlay.opaque", c"y");
+    // SAFETY: the name ends in a zero byte, and as many bytes of the value are there as is said.
+    let result = unsafe { libc::fsetxattr(folder.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), 1, 0) };
+    checked(result.into()).map(drop)
+}
+
 fn checked(result: c_long) -> Result<c_long, Errno> {
     if result < 0 { Err(Errno::last()) } else { Ok(result) }
 }

@@ -5,6 +5,7 @@
 //! the environment it fails instead: for hosts that can.
 
 mod files;
+mod images;
 mod kernel;
 mod network;
 mod packages;

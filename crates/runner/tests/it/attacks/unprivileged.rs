@@ -6,11 +6,15 @@ use std::process::Command;
 use super::skip;
 
 /// Those that need no control groups, no network with the internet of the slot's own, and no look at processes of another user.
-const ATTACKS: [&str; 15] = [
+const ATTACKS: [&str; 19] = [
     "attacks::files::nothing_outside_can_be_written",
     "attacks::files::the_host_and_the_server_cannot_be_read",
     "attacks::files::a_task_sees_only_its_own_payload_and_package",
     "attacks::files::a_result_is_a_file_of_the_tasks_own_or_nothing",
+    "attacks::images::an_image_runs_as_it_says",
+    "attacks::images::the_contract_holds_in_an_image_too",
+    "attacks::images::nothing_of_the_host_is_in_an_image_and_nothing_of_the_image_can_be_changed",
+    "attacks::images::tasks_of_zips_and_images_see_nothing_of_each_other",
     "attacks::processes::a_daemon_ends_with_its_attempt",
     "attacks::processes::neither_the_runner_nor_init_can_be_signalled",
     "attacks::processes::only_its_own_processes_are_in_its_list",
