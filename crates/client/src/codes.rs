@@ -21,6 +21,15 @@ pub struct Paging {
     pub per_page: Option<u32>,
 }
 
+/// What an upload carries beside its options.
+#[derive(Clone, Debug, Default)]
+pub struct Uploads {
+    /// The package.
+    pub zip: Option<Bytes>,
+    /// The archive of a container image.
+    pub image_archive: Option<Bytes>,
+}
+
 impl Paging {
     pub(crate) fn query(self) -> Query {
         let page = (self.page > 0).then_some(self.page);
@@ -39,9 +48,20 @@ impl Client {
         zip: Option<Bytes>,
         on_progress: Option<OnProgress>,
     ) -> Result<Code, ClientError> {
+        self.upload_with(request, Uploads { zip, image_archive: None }, on_progress).await
+    }
+
+    /// The same with the archive of a container image, if there is one: an OCI layout or what `docker save` writes, as a
+    /// tar that is not compressed.
+    pub async fn upload_with(
+        &self,
+        request: &UploadRequest,
+        files: Uploads,
+        on_progress: Option<OnProgress>,
+    ) -> Result<Code, ClientError> {
         let path = self.in_project("codes");
         let data = serde_json::to_string(request).map_err(|e| self.unexpected(&path, e.to_string()))?;
-        let (content_type, body) = multipart::form(&data, zip, on_progress);
+        let (content_type, body) = multipart::form(&data, files, on_progress);
         let answer: Uploaded = self.answer(Method::POST, &path, Some((&content_type, body))).await?;
         Ok(answer.code)
     }

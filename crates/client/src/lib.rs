@@ -46,7 +46,7 @@ mod trust;
 pub mod usage;
 
 pub use client::Client;
-pub use codes::Paging;
+pub use codes::{Paging, Uploads};
 pub use config::Config;
 pub use error::ClientError;
 pub use multipart::OnProgress;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
+use crate::codes::Uploads;
 use crate::transport::{Body, BoxError};
 
 /// Told how many bytes of the whole were handed to the connection so far.
@@ -15,38 +16,41 @@ pub type OnProgress = Box<dyn FnMut(u64) + Send>;
 /// Small enough for a progress bar to move, large enough not to matter.
 const PIECE: usize = 64 * 1024;
 
-/// The upload's form: `data` as JSON text, and the zip as `file` if there is one. Returns content type and body.
-pub(crate) fn form(data: &str, zip: Option<Bytes>, on_progress: Option<OnProgress>) -> (String, Body) {
-    let boundary = boundary(data, zip.as_deref());
+/// The upload's form: `data` as JSON text, and the files that there are. Returns content type and body.
+pub(crate) fn form(data: &str, files: Uploads, on_progress: Option<OnProgress>) -> (String, Body) {
+    let named = [
+        ("file", "package.zip", "application/zip", files.zip),
+        ("image_archive", "image.tar", "application/x-tar", files.image_archive),
+    ];
+    let files: Vec<_> = named.into_iter().filter_map(|(a, b, c, file)| Some((a, b, c, file?))).collect();
+    let boundary = boundary(data, &files.iter().map(|(.., file)| &**file).collect::<Vec<_>>());
+    let mut parts = Vec::new();
     let mut head = format!(
         "--{boundary}\r\nContent-Disposition: form-data; name=\"data\"\r\n\
          Content-Type: application/json\r\n\r\n{data}\r\n"
     );
-    let mut parts = Vec::new();
-    if let Some(zip) = zip {
+    for (name, file_name, content_type, file) in files {
         head.push_str(&format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"package.zip\"\r\n\
-             Content-Type: application/zip\r\n\r\n"
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{file_name}\"\r\n\
+             Content-Type: {content_type}\r\n\r\n"
         ));
-        parts.push(Bytes::from(head));
-        parts.push(zip);
-        parts.push(Bytes::from(format!("\r\n--{boundary}--\r\n")));
-    } else {
-        head.push_str(&format!("--{boundary}--\r\n"));
-        parts.push(Bytes::from(head));
+        parts.push(Bytes::from(std::mem::replace(&mut head, "\r\n".to_owned())));
+        parts.push(file);
     }
+    head.push_str(&format!("--{boundary}--\r\n"));
+    parts.push(Bytes::from(head));
     let left = parts.iter().map(|p| p.len() as u64).sum();
     parts.reverse();
     let body = Pieces { parts, left, sent: 0, on_progress };
     (format!("multipart/form-data; boundary={boundary}"), body.boxed_unsync())
 }
 
-/// A boundary that neither part contains.
-fn boundary(data: &str, zip: Option<&[u8]>) -> String {
-    let held = |text: &str, bytes: &[u8]| bytes.windows(text.len()).any(|w| w == text.as_bytes());
+/// A boundary that no part contains.
+fn boundary(data: &str, files: &[&[u8]]) -> String {
+    let held = |text: &str, bytes: &[u8]| memchr::memmem::find(bytes, text.as_bytes()).is_some();
     (0u32..)
         .map(|n| format!("windlass-part-{n:08x}"))
-        .find(|b| !held(b, data.as_bytes()) && !zip.is_some_and(|zip| held(b, zip)))
+        .find(|b| !held(b, data.as_bytes()) && !files.iter().any(|file| held(b, file)))
         .expect("a finite body cannot contain every boundary")
 }
 
@@ -96,7 +100,8 @@ mod tests {
             let told = told.clone();
             Box::new(move |n| told.lock().unwrap().push(n))
         };
-        let (content_type, body) = form("{}", Some(zip.clone()), Some(teller));
+        let (content_type, body) =
+            form("{}", Uploads { zip: Some(zip.clone()), image_archive: None }, Some(teller));
         let length = body.size_hint().exact().unwrap();
         let bytes = body.collect().await.unwrap().to_bytes();
         assert_eq!(bytes.len() as u64, length);
@@ -110,8 +115,8 @@ mod tests {
 
     #[test]
     fn the_boundary_is_in_no_part() {
-        let first = boundary("", None);
-        assert_ne!(boundary("", Some(first.as_bytes())), first);
-        assert_ne!(boundary(&first, None), first);
+        let first = boundary("", &[]);
+        assert_ne!(boundary("", &[b"x", first.as_bytes()]), first);
+        assert_ne!(boundary(&first, &[]), first);
     }
 }

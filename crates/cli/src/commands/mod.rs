@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+mod image_archive;
 mod limits;
 pub(crate) mod logs;
 pub(crate) mod project;

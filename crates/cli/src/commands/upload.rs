@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::Args;
-use windlass_client::{OnProgress, Package};
+use windlass_client::{OnProgress, Package, Uploads};
 use windlass_model::code::{Launch, runtime_of};
 use windlass_model::warm::Mode;
 use windlass_model::wire::codes::UploadRequest;
 use windlass_model::wire::lenient::{Number, Text};
 
+use super::image_archive;
 use super::limits::LimitFlags;
 use crate::connection::Connection;
 use crate::failure::{Doing as _, Failure};
@@ -34,6 +35,10 @@ pub(crate) struct Upload {
     /// A container image to run it in
     #[arg(long)]
     image: Option<String>,
+
+    /// The same as a file or folder that is uploaded: an OCI layout, or what `docker save` writes
+    #[arg(long, value_name = "FILE|FOLDER")]
+    image_archive: Option<PathBuf>,
 
     /// A variable of its environment, kept secret; may be given many times, and all are replaced: `***` as a value keeps
     /// the one that is there
@@ -177,19 +182,20 @@ impl Upload {
     pub(crate) async fn run(self) -> Result<u8, Failure> {
         let output = self.connection.output();
         let client = self.connection.client()?;
-        let (request, zip) = self.request()?;
+        let (request, files) = self.request()?;
         let name = request.name.get("name").ok().flatten().unwrap_or_default().to_owned();
-        let bar = progress::bytes(zip.as_ref().map_or(0, |zip| zip.len() as u64));
+        let sizes = [&files.zip, &files.image_archive].into_iter().flatten().map(|file| file.len() as u64);
+        let bar = progress::bytes(sizes.sum());
         let moving = bar.clone();
         let on_progress: OnProgress =
             Box::new(move |sent| moving.set_position(sent.min(moving.length().unwrap_or(0))));
-        let uploaded = client.upload(&request, zip, Some(on_progress)).await;
+        let uploaded = client.upload_with(&request, files, Some(on_progress)).await;
         bar.finish_and_clear();
         let code = uploaded.doing(format_args!("upload {name}"))?;
         if output.json {
             output.json(&code)?;
         } else {
-            let size = when::size(code.code_size);
+            let size = when::size(code.code_size + code.image_size);
             output.line(&format!("uploaded {} revision {} ({size}, id {})", code.name, code.rev, code.id))?;
             if output.terminal {
                 note(format_args!("  next: windlass queue {} --wait", code.name));
@@ -198,17 +204,22 @@ impl Upload {
         Ok(0)
     }
 
-    fn request(&self) -> Result<(UploadRequest, Option<Bytes>), Failure> {
+    fn request(&self) -> Result<(UploadRequest, Uploads), Failure> {
         let mut found = Found::default();
         if let Some(path) = &self.path {
             found = Found::at(path).doing(format_args!("package {}", path.display()))?;
         }
+        let image_archive = self.image_archive.as_ref();
+        let stem = || Some(image_archive?.file_stem()?.to_string_lossy().into_owned());
         let name = self.name.clone().or(found.name).or_else(|| self.image.as_deref().map(image_name));
-        let name =
-            name.ok_or_else(|| Failure::usage("upload what? name a folder, a zip, a file, or --image"))?;
-        let single = found.single.as_deref().filter(|_| self.image.is_none());
+        let name = name.or_else(stem);
+        let name = name.ok_or_else(|| {
+            Failure::usage("upload what? name a folder, a zip, a file, --image or --image-archive")
+        })?;
+        let has_image = self.image.is_some() || image_archive.is_some();
+        let single = found.single.as_deref().filter(|_| !has_image);
         let launch = Launch { image: self.image.clone().unwrap_or_default(), ..self.start.launch(single)? };
-        if self.path.is_some() && launch == Launch::default() {
+        if self.path.is_some() && launch == Launch::default() && !has_image {
             return Err(Failure::usage("how is it started? add --command 'LINE', or --runtime R --file F"));
         }
         let config = self
@@ -232,7 +243,10 @@ impl Upload {
             env_vars: if self.env.is_empty() { None } else { Some(variables(&self.env)?) },
             ..UploadRequest::default()
         };
-        Ok((self.limits.add_to(self.keep.add_to(request)), found.zip))
+        let image_archive = image_archive
+            .map(|path| image_archive::read(path).doing(format_args!("read {}", path.display())))
+            .transpose()?;
+        Ok((self.limits.add_to(self.keep.add_to(request)), Uploads { zip: found.zip, image_archive }))
     }
 }
 

@@ -8,6 +8,10 @@ mod clients;
 mod crash;
 mod demand;
 mod demo;
+// The runner's tests make images of the same kind: with `tar`, `flate2`, `sha2` and `hex`.
+#[path = "../../../runner/tests/it/image.rs"]
+mod image;
+mod images;
 mod oom;
 mod postgres;
 mod proxy;

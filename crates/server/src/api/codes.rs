@@ -27,12 +27,12 @@ use crate::body::Ignored;
 use crate::error::{Answer, ApiError, json, said};
 use crate::query::Query;
 use crate::seal::Place;
-use crate::upload;
+use crate::upload::{self, Files};
 
 /// `POST P/codes`: a first revision, or a new one of the package with this name.
 pub async fn upload(State(app): State<Arc<App>>, InProject(project): InProject, request: Request) -> Answer {
-    let upload::Received { request, zip } = upload::receive(&app, request).await?;
-    let code = keep(&app, project, request, zip, Same::IsNew).await?.code;
+    let upload::Received { request, files } = upload::receive(&app, request).await?;
+    let code = keep(&app, project, request, files, Same::IsNew).await?.code;
     Ok(json(&Uploaded { msg: "Upload successful.".to_owned(), code: Code::present(&code, app.policy()) }))
 }
 
@@ -54,19 +54,32 @@ pub(crate) struct Kept {
     pub(crate) is_new: bool,
 }
 
-/// Keeps an upload: checks it against what there is, seals its secrets, and keeps its zip.
+/// Keeps an upload: checks it against what there is, seals its secrets, and keeps its files.
 pub(crate) async fn keep(
     app: &App,
     project: ProjectId,
     request: UploadRequest,
-    zip: Option<upload::Zip>,
+    files: Files,
     same: Same,
 ) -> Result<Kept, ApiError> {
-    let order = request.validate(&app.config.limits)?;
+    let mut order = request.validate(&app.config.limits)?;
     let previous = app.store.code_named(project, &order.name).await?;
     check_kept(&order, previous.as_deref())?;
-    let launch = order.launch.as_ref().or(previous.as_ref().map(|p| &p.latest.launch));
-    check_launch(launch, zip.is_some())?;
+    let Files { zip, image } = files;
+    let old = previous.as_ref().map(|p| &p.latest.launch);
+    check_launch(order.launch.as_ref().or(old), zip.is_some() && image.is_none())?;
+    match image {
+        Some(archive) => order.launch = Some(with_archive(app, archive, order.launch.take(), old).await?),
+        // Who sends back what was read means the same image.
+        None => {
+            if let (Some(launch), Some(old)) = (&mut order.launch, old)
+                && launch.image == old.image
+            {
+                launch.archive = old.archive.clone();
+            }
+        }
+    }
+    let launch = order.launch.as_ref().or(old);
     let package = match zip {
         Some(zip) => Some(zip.keep(app, launch.map_or("", |l| l.file_name.as_str())).await?),
         None => None,
@@ -94,6 +107,24 @@ pub(crate) async fn keep(
         return Ok(Kept { code: (*previous).clone(), is_new: false });
     }
     Ok(Kept { code: app.store.upload(upload).await?, is_new: true })
+}
+
+/// How a worker is started in the image of `archive`, which is kept: as the upload says, or else as before.
+async fn with_archive(
+    app: &App,
+    archive: upload::Zip,
+    given: Option<Launch>,
+    old: Option<&Launch>,
+) -> Result<Launch, ApiError> {
+    let is_named = given.as_ref().is_some_and(|launch| !launch.image.is_empty());
+    let launch = given.or_else(|| old.cloned()).unwrap_or_default();
+    if launch.kind() == Kind::Warm {
+        let problem = "is for packages without a warm worker: upload it with the mode process";
+        return Err(BadField::invalid("image_archive", problem).into());
+    }
+    let (archive, found) = archive.keep_image(app).await?;
+    let image = if is_named { launch.image } else { found.name };
+    Ok(Launch { image, archive: Some(archive), ..launch })
 }
 
 /// `POST P/codes/{id}/rollback?revision=N`: a new revision like an earlier one, which new tasks run from now on.

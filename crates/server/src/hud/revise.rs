@@ -24,7 +24,7 @@ use crate::api::params::Id;
 use crate::app::App;
 use crate::auth::InProject;
 use crate::error::ApiError;
-use crate::upload;
+use crate::upload::{self, Files};
 
 #[derive(Template)]
 #[template(path = "hud/code_new.html")]
@@ -101,7 +101,7 @@ async fn keep_file(
         request.runtime = Text::Is(runtime_of(&form.file_name).to_owned());
         request.file_name = Text::Is(form.file_name);
     }
-    api::keep(app, project, request, Some(zip), api::Same::IsNew).await
+    api::keep(app, project, request, Files { zip: Some(zip), image: None }, api::Same::IsNew).await
 }
 
 /// Shows the package; a script that sends the form itself hears where it is.
@@ -172,7 +172,7 @@ pub(super) async fn variables(
 }
 
 async fn changed(app: &App, project: ProjectId, id: CodeId, request: UploadRequest) -> Shown {
-    let kept = api::keep(app, project, request, None, api::Same::IsNothing).await?;
+    let kept = api::keep(app, project, request, Files::default(), api::Same::IsNothing).await?;
     let said = match kept.is_new {
         true => format!("Changed: revision {}", kept.code.latest.rev),
         false => "Nothing was changed".to_owned(),

@@ -1,5 +1,6 @@
 //! Code packages on their way in: multipart or plain JSON; the zip goes to a file, never whole into memory.
 
+pub mod archive;
 pub mod literal;
 pub mod multipart;
 pub mod package;
@@ -36,11 +37,20 @@ const DATA_BYTES: usize = 2 * 1024 * 1024;
 pub struct Received {
     /// The options.
     pub request: UploadRequest,
-    /// The zip, not yet checked.
-    pub zip: Option<Zip>,
+    /// Its files.
+    pub files: Files,
 }
 
-/// A zip in a file that nobody else can see and that is gone when this is dropped.
+/// The files of an upload, not yet checked.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// The package.
+    pub zip: Option<Zip>,
+    /// The archive of a container image.
+    pub image: Option<Zip>,
+}
+
+/// A zip, or an archive, in a file that nobody else can see and that is gone when this is dropped.
 #[derive(Debug)]
 pub struct Zip {
     file: File,
@@ -83,7 +93,7 @@ async fn form_parts(app: &App, parts: &mut Multipart) -> Result<FileForm, ApiErr
     while let Some(name) = parts.next_part().await? {
         if name == "file" {
             form.file_name = single::plain_name(parts.file_name()).to_owned();
-            form.zip = save(app, parts).await?;
+            form.zip = save(app, parts, "file").await?;
             continue;
         }
         let value = small(parts, left).await?;
@@ -110,7 +120,7 @@ pub async fn receive(app: &App, request: Request) -> Result<Received, ApiError> 
     if !content_type.is_some_and(is_multipart) {
         let (parts, body) = request.into_parts();
         let raw = body::read(app, &parts.headers, body, DATA_BYTES).await?;
-        return Ok(Received { request: body::parse(&raw.bytes)?, zip: None });
+        return Ok(Received { request: body::parse(&raw.bytes)?, files: Files::default() });
     }
     let mut parts = open(app, request)?;
     let received = receive_parts(app, &mut parts).await;
@@ -119,11 +129,12 @@ pub async fn receive(app: &App, request: Request) -> Result<Received, ApiError> 
 }
 
 async fn receive_parts(app: &App, parts: &mut Multipart) -> Result<Received, ApiError> {
-    let (mut data, mut zip) = (None, None);
+    let (mut data, mut zip, mut image) = (None, None, None);
     while let Some(name) = parts.next_part().await? {
         match name.as_str() {
             "data" => data = Some(small(parts, DATA_BYTES).await?),
-            "file" => zip = save(app, parts).await?,
+            "file" => zip = save(app, parts, "file").await?,
+            "image_archive" => image = save(app, parts, "image_archive").await?,
             // Some clients add fields of their own.
             _ => {}
         }
@@ -131,7 +142,7 @@ async fn receive_parts(app: &App, parts: &mut Multipart) -> Result<Received, Api
     let data =
         data.ok_or_else(|| ApiError::bad_request("data: is required, a part with the options as JSON"))?;
     let request = body::parse(&data).map_err(|e| ApiError::new(e.status, format!("data: {}", e.msg)))?;
-    Ok(Received { request, zip })
+    Ok(Received { request, files: Files { zip, image } })
 }
 
 async fn small(parts: &mut Multipart, most: usize) -> Result<Vec<u8>, ApiError> {
@@ -147,7 +158,7 @@ async fn small(parts: &mut Multipart, most: usize) -> Result<Vec<u8>, ApiError> 
 }
 
 /// Saves the part as a file; `None` if it is empty, as clients send it that have no zip.
-async fn save(app: &App, parts: &mut Multipart) -> Result<Option<Zip>, ApiError> {
+async fn save(app: &App, parts: &mut Multipart, name: &str) -> Result<Option<Zip>, ApiError> {
     let limit = app.config.packages.zip_bytes;
     let unwritable = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::StorageFull => ApiError::busy("no space is left on the disk for uploads"),
@@ -169,10 +180,15 @@ async fn save(app: &App, parts: &mut Multipart) -> Result<Option<Zip>, ApiError>
                 unescape.end()
             }
         };
-        let piece = piece.map_err(|e| ApiError::bad_request(format!("file: {e}")))?;
+        let piece = piece.map_err(|e| ApiError::bad_request(format!("{name}: {e}")))?;
         size += piece.len() as u64;
         if size > limit {
-            let msg = format!("file: the zip is larger than the limit of {limit} bytes");
+            let msg = match name {
+                "file" => format!("file: the zip is larger than the limit of {limit} bytes"),
+                _ => format!(
+                    "{name}: is larger than the limit of {limit} bytes, which the setting packages.size raises"
+                ),
+            };
             return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, msg));
         }
         sha256.update(&piece);
@@ -219,21 +235,37 @@ impl Zip {
 
     /// Checks the zip and keeps it: afterwards it is a blob. `file_name`, if not empty, must be in it.
     pub async fn keep(self, app: &App, file_name: &str) -> Result<(BlobRef, String), ApiError> {
-        let Zip { mut file, blob, md5 } = self;
-        let (limits, file_name, size) = (app.config.packages, file_name.to_owned(), blob.size_bytes);
+        let (limits, file_name, size) = (app.config.packages, file_name.to_owned(), self.blob.size_bytes);
+        let md5 = self.md5.clone();
+        let (blob, ()) =
+            self.keep_if(app, move |file| package::check(file, size, &limits, &file_name)).await?;
+        Ok((blob, md5))
+    }
+
+    /// Checks the archive of an image and keeps it: afterwards it is a blob. Returns what it is called, too.
+    pub async fn keep_image(self, app: &App) -> Result<(BlobRef, archive::Named), ApiError> {
+        self.keep_if(app, archive::check).await
+    }
+
+    async fn keep_if<T: Send + 'static>(
+        self,
+        app: &App,
+        check: impl FnOnce(&File) -> Result<T, package::Refused> + Send + 'static,
+    ) -> Result<(BlobRef, T), ApiError> {
+        let Zip { mut file, blob, .. } = self;
         // Never closed, so it is never refused.
         let _turn = CHECKS.acquire().await;
         let checked = tokio::task::spawn_blocking(move || {
             file.seek(SeekFrom::Start(0)).map_err(|e| package::Refused::unreadable(&e))?;
-            package::check(&file, size, &limits, &file_name)?;
+            let found = check(&file)?;
             file.seek(SeekFrom::Start(0)).map_err(|e| package::Refused::unreadable(&e))?;
-            Ok::<_, package::Refused>(file)
+            Ok::<_, package::Refused>((file, found))
         });
-        let file =
-            checked.await.map_err(|e| ApiError::internal(&format!("checking a zip failed: {e}")))??;
+        let (file, found) =
+            checked.await.map_err(|e| ApiError::internal(&format!("checking an upload failed: {e}")))??;
         let mut file = tokio::fs::File::from_std(file);
         app.blobs.put_stream(Area::Packages, &blob, &mut file).await?;
-        Ok((blob, md5))
+        Ok((blob, found))
     }
 }
 
