@@ -56,6 +56,8 @@ enum Command {
     Token(commands::token::Token),
     /// Create and list projects
     Project(commands::project::Project),
+    /// Move everything from the embedded store to PostgreSQL
+    MigrateStore(commands::migrate_store::MigrateStore),
     /// Measure this machine, beside its bare limits
     Bench(commands::bench::Bench),
     /// The bare handler that a benchmark is compared to
@@ -80,6 +82,7 @@ pub(crate) fn run() -> Result<u8, Failure> {
         Command::Config(command) => command.run(),
         Command::Completions(command) => command.run(&mut Cli::command()),
         Command::Demo(command) => calling(command.run()),
+        Command::MigrateStore(command) => command.run(),
         Command::Bench(command) => spread(command.run()),
         Command::BenchParser => spread(commands::bench::serve_parser()),
         Command::Upload(command) => calling(command.run()),

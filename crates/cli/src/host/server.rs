@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use windlass_server::config::{HttpLimits, PackageLimits};
 use windlass_server::{App, Clock, Config, Tls, TlsError};
 use windlass_store::blob::Blobs;
-use windlass_store::postgres::Postgres;
+use windlass_store::postgres::{self, Postgres};
 use windlass_store::sqlite::{Options, Sqlite};
 use windlass_store::types::Retention;
 use windlass_store::{Store, StoreError};
@@ -45,10 +45,7 @@ pub(crate) async fn prepare(settings: &Settings, forget_secrets: bool) -> Result
     let store = open_store(settings).await?;
     let key_file = settings.secret_key_file.as_deref();
     let seal = secret_key::open(&*store, &settings.data, key_file, forget_secrets).await?;
-    let blobs = match &settings.blobs {
-        BlobSettings::Folder(folder) => Blobs::local(folder)?,
-        BlobSettings::Bucket(bucket) => Blobs::bucket(bucket, variables()).await.map_err(without_bucket)?,
-    };
+    let blobs = open_blobs(settings).await?;
     let scratch = settings.data.join("uploads");
     clear(&scratch).doing(format_args!("clear {}", scratch.display()))?;
     let config = Config {
@@ -89,10 +86,23 @@ async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, Failure> {
     };
     match Postgres::open(address).await {
         Ok(store) => Ok(Arc::new(store)),
-        Err(error) => Err(Failure::new(format_args!("open the database {address}: {error}")).fix(
-            "see that it runs, that its name, user and password in --store or WINDLASS_STORE are right, and that the user \
-             may make tables in it: `createdb -O USER DATABASE`",
-        )),
+        Err(error) => Err(without_database(address, &error)),
+    }
+}
+
+/// The database cannot be used.
+pub(crate) fn without_database(address: &postgres::Address, error: &StoreError) -> Failure {
+    Failure::new(format_args!("open the database {address}: {error}")).fix(
+        "see that it runs, that its name, user and password in --store or WINDLASS_STORE are right, and that the user \
+         may make tables in it: `createdb -O USER DATABASE`",
+    )
+}
+
+/// Where packages, long logs and results are kept.
+pub(crate) async fn open_blobs(settings: &Settings) -> Result<Blobs, Failure> {
+    match &settings.blobs {
+        BlobSettings::Folder(folder) => Ok(Blobs::local(folder)?),
+        BlobSettings::Bucket(bucket) => Blobs::bucket(bucket, variables()).await.map_err(without_bucket),
     }
 }
 

@@ -115,6 +115,57 @@ fn two_servers_on_one_database_are_one_service() {
 }
 
 #[test]
+fn everything_in_an_embedded_store_moves_to_a_database() {
+    let database = Database::start();
+    let url = database.url();
+    let mut before = Windlass::start();
+    before.upload("hello", "echo hello from $CODE_NAME", &[]);
+    let done = before.queue("hello", &[]);
+    before.task_when(&done, |task| task["status"] == "complete");
+    let delayed = before.queue("hello", &["--delay", "3600"]);
+    before.ok(&["schedule", "create", "hello", "--every", "1h", "--payload", "often"]);
+    let blobs = before.home().join("elsewhere");
+    let data = before.data();
+    let flags = [
+        "migrate-store",
+        "--data",
+        data.to_str().unwrap(),
+        "--store",
+        &url,
+        "--blobs",
+        blobs.to_str().unwrap(),
+    ];
+    let refused = before.run(&flags);
+    assert!(
+        refused.code == 1 && refused.err.contains("is in use by another Windlass process"),
+        "{}",
+        refused.err
+    );
+    before.kill();
+    let moved = before.ok(&flags);
+    assert!(moved.contains("moved, read back and compared: 1 projects"), "{moved}");
+    assert!(moved.contains("1 packages, 1 schedules"), "{moved}");
+    let again = before.run(&flags);
+    assert!(again.code == 1 && again.err.contains("is in use: choose an empty one"), "{}", again.err);
+
+    let key = std::fs::read_to_string(data.join("secret.key")).unwrap();
+    let known = std::fs::read_to_string(data.join("iron.json")).unwrap();
+    let known: serde_json::Value = serde_json::from_str(&known).unwrap();
+    let [project, token] = ["project_id", "token"].map(|key| known[key].as_str().unwrap());
+    let variables = [("WINDLASS_STORE", url.as_str()), ("WINDLASS_SECRET_KEY", key.trim())];
+    let after = Windlass::start_as(&variables, &["--blobs", blobs.to_str().unwrap()]);
+    let as_before = ["--url", &after.url, "--project-id", project, "--token", token];
+    let ask = |command: &[&str]| after.ok(&[command, &as_before].concat());
+    assert_eq!(ask(&["logs", &done]), "hello from hello");
+    let task = |id: &str| after.run(&[&["task", id, "--json"], &as_before[..]].concat()).json();
+    assert_eq!(task(&done)["status"], "complete");
+    assert_eq!(task(&delayed)["explain"]["cause"], "delayed");
+    let new = ask(&["queue", "hello"]);
+    ask(&["task", new.trim(), "--wait"]);
+    assert_eq!(task(new.trim())["status"], "complete");
+}
+
+#[test]
 fn a_database_that_cannot_be_reached_stops_the_start_with_the_fix() {
     let home = tempfile::tempdir().unwrap();
     let mut command = binary(home.path());
