@@ -50,6 +50,8 @@ enum Command {
     Schedule(commands::schedule::Schedule),
     /// Show the compute time that tasks took
     Usage(commands::usage::Usage),
+    /// List and manage clusters of runners
+    Clusters(commands::clusters::Clusters),
     /// List and drain runners
     Runners(commands::runners::Runners),
     /// Create, list and revoke tokens
@@ -95,6 +97,7 @@ pub(crate) fn run() -> Result<u8, Failure> {
         Command::Codes(command) => calling(command.run()),
         Command::Schedule(command) => calling(command.run()),
         Command::Usage(command) => calling(command.run()),
+        Command::Clusters(command) => calling(command.run()),
         Command::Runners(command) => calling(command.run()),
         Command::Token(command) => calling(command.run()),
         Command::Project(command) => calling(command.run()),

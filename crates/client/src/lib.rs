@@ -19,7 +19,7 @@
 //! | [`config`] | where the server is and who asks: `iron.json` and variables |
 //! | [`client`] | [`Client`]: a server, a token and a project |
 //! | [`package`] | the zip that an upload carries |
-//! | [`codes`], [`tasks`], [`schedules`], [`usage`], [`projects`], [`runners`] | its calls, a file per thing |
+//! | [`codes`], [`tasks`], [`schedules`], [`usage`], [`projects`], [`clusters`], [`runners`] | its calls, a file per thing |
 //! | [`runner_api`] | the calls of a runner |
 //! | [`logs`] | logs, whole or as they are written |
 //! | [`transport`] | how a request reaches a server: over HTTP, or by a call within the process |
@@ -27,6 +27,7 @@
 //! | [`error`] | what can go wrong, by what a caller can do about it |
 
 pub mod client;
+pub mod clusters;
 pub mod codes;
 pub mod config;
 pub mod error;

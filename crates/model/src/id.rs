@@ -167,6 +167,8 @@ ids! {
     ScheduleId;
     /// Names a token, without being one.
     TokenId;
+    /// Names a cluster of runners.
+    ClusterId;
     /// Names one session of a runner: a runner that starts again is a new one.
     RunnerId;
 }

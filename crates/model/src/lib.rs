@@ -12,12 +12,14 @@
 //! | [`image`] | what the documents of a container image say, and what follows from it |
 //! | [`limits`], [`isolation`], [`size`] | what an attempt may take, how far it is separated; sizes in words |
 //! | [`warm`] | workers that take one task after another |
+//! | [`cluster`] | named sets of runners; how many slots one should have |
 //! | [`runner`] | what runners and servers say to each other |
 //! | [`usage`] | compute time, summed |
 //! | [`trace`] | the trace that a task belongs to |
 //! | [`wire`] | what clients and servers say to each other: the IronWorker API |
 
 pub mod bytes;
+pub mod cluster;
 pub mod code;
 pub mod difference;
 pub mod exit;

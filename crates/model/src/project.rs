@@ -82,6 +82,9 @@ pub struct TokenRecord {
     pub hash: [u8; 32],
     /// The project it is limited to; none: every project.
     pub project: Option<ProjectId>,
+    /// The cluster that a runner with it must be of; none: any.
+    #[serde(default)]
+    pub cluster: Option<String>,
     /// What it may do, ascending.
     pub scopes: Vec<Scope>,
     /// What people call it.
@@ -128,6 +131,7 @@ mod tests {
             id: TokenId::new(Seq(1), 1),
             hash: [0; 32],
             project,
+            cluster: None,
             scopes: scopes.to_vec(),
             name: String::new(),
             created_at: Timestamp::default(),

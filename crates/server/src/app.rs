@@ -18,6 +18,7 @@ use windlass_store::{Store, StoreError};
 use crate::answers::Answers;
 use crate::attempt_token::AttemptKey;
 use crate::clock::Clock;
+use crate::clusters::Clusters;
 use crate::config::Config;
 use crate::hud::Hud;
 use crate::ids::Ids;
@@ -49,6 +50,8 @@ pub struct App {
     pub tokens: Tokens,
     /// The runners' sessions.
     pub sessions: Sessions,
+    /// The clusters of runners.
+    pub clusters: Clusters,
     /// What secrets are sealed with.
     pub seal: Seal,
     /// When this server began.
@@ -85,6 +88,7 @@ impl App {
             ids: Ids::of_node(store.node(), store.newest_seq().await?),
             tokens: Tokens::new(store.tokens().await?),
             sessions: Sessions::default(),
+            clusters: Clusters::new(store.clusters().await?),
             seal,
             metrics: Metrics::new(),
             opened_at: clock.now(),
@@ -186,7 +190,7 @@ impl App {
         Ok(Some(project.clone()))
     }
 
-    fn check_count(&self, what: &str, count: usize) -> Result<(), StoreError> {
+    pub(crate) fn check_count(&self, what: &str, count: usize) -> Result<(), StoreError> {
         let most = self.config.accounts;
         if count < most {
             return Ok(());
@@ -208,14 +212,16 @@ impl App {
         self.check_count("tokens", self.tokens.count())?;
         let now = self.now();
         let (seq, tag) = self.ids.mint(now);
+        let id = TokenId::new(seq, tag);
         let text = tokens::fresh();
         let mut scopes = scopes.to_vec();
         scopes.sort_unstable();
         scopes.dedup();
         let record = TokenRecord {
-            id: TokenId::new(seq, tag),
+            id,
             hash: tokens::hash(&text),
             project,
+            cluster: None,
             scopes,
             name: name.to_owned(),
             created_at: now,

@@ -89,6 +89,14 @@ impl Principal {
         }
     }
 
+    /// The cluster that a runner must be of which shows it; none: any.
+    pub fn cluster(&self) -> Option<&str> {
+        match self {
+            Principal::Token(token) => token.record.cluster.as_deref(),
+            Principal::Anyone | Principal::Attempt(_) => None,
+        }
+    }
+
     /// Whether it may do what needs `scope` in `project` (none: outside of any).
     pub fn may(&self, scope: Scope, project: Option<ProjectId>) -> bool {
         match self {

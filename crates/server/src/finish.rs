@@ -31,6 +31,8 @@ impl App {
         let now = self.now();
         let (mut lost, mut finishes) = (Vec::new(), Vec::with_capacity(reports.len()));
         let mut compute_ms = Vec::with_capacity(reports.len());
+        let ran = |report: &&Report| !matches!(report.exit, Exit::Unable(_) | Exit::NotStarted(_));
+        self.clusters.took(&session.cluster, reports.iter().filter(ran).map(|report| report.usage.wall_ms));
         for (mut report, leased) in reports.into_iter().zip(leased) {
             let Some(mut leased) = leased else {
                 lost.push(report.held);

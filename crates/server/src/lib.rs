@@ -12,6 +12,7 @@
 //! | [`api`] | the handlers, a file per thing |
 //! | [`seal`] | secrets, which the store keeps and cannot read |
 //! | [`hud`] | the web page: rendered here, live by one small module |
+//! | [`clusters`] | clusters of runners, and how each has been doing |
 //! | [`finish`], [`sessions`] | the server's side of a runner's session |
 //! | [`loops`] | scheduler, promoter, rescuer, pruner: each a `run_once(now)` and a wait for the next deadline |
 //! | [`mod@serve`] | sockets, slow clients, and a stop that loses nothing |
@@ -24,6 +25,7 @@ pub mod attempt_token;
 pub mod auth;
 pub mod body;
 pub mod clock;
+pub mod clusters;
 pub mod config;
 pub mod error;
 pub mod explorer;

@@ -18,6 +18,10 @@ use futures::FutureExt as _;
 use http::StatusCode;
 use tower::{Service, ServiceExt as _};
 use windlass_model::project::Scope::{Admin, Manage, Queue, Read, Runner};
+use windlass_model::wire::clusters::{
+    ClusterCreated, ClusterCredentials, ClusterList, ClusterRead, ClusterRequest, ClusterStats,
+    TerminateRequest,
+};
 use windlass_model::wire::codes::{Code, CodeList, RevisionList, Stats, UploadRequest, Uploaded};
 use windlass_model::wire::more::RunnerList;
 use windlass_model::wire::projects::{
@@ -164,11 +168,24 @@ pub fn routes() -> Vec<Route> {
 
         // Clusters and runners, as clients and operators read them.
         get("/2/clusters", Known, clusters::list)
-            .does("`default` and every cluster that has runners").gives::<clusters::ClusterList>(),
+            .does("`default`, the clusters that were created, and every other that has runners").gives::<ClusterList>(),
+        post("/2/clusters", Root(Admin), clusters::create)
+            .does("Create a cluster of runners").takes::<ClusterRequest>()
+            .like(r#"{"name":"gpu","autoscale":{"min_slots":0,"max_slots":32}}"#).gives::<ClusterCreated>(),
         get("/2/clusters/{name}", Known, clusters::read)
-            .does("One cluster").gives::<clusters::ClusterRead>(),
+            .does("One cluster, by its name or id").gives::<ClusterRead>(),
+        put("/2/clusters/{name}", Root(Admin), clusters::change)
+            .does("Change what is given of a cluster, but its name").takes::<ClusterRequest>()
+            .like(r#"{"autoscale":{"max_slots":64}}"#),
+        delete("/2/clusters/{name}", Root(Admin), clusters::delete)
+            .does("Delete a cluster that has no runners; their tokens are revoked"),
         get("/2/clusters/{name}/stats", Known, clusters::stats)
-            .does("How busy a cluster is").gives::<clusters::ClusterStats>(),
+            .does("How busy a cluster is, and how many slots it should have").gives::<ClusterStats>(),
+        get("/2/clusters/{name}/credentials", Root(Admin), clusters::credentials)
+            .does("The token of a cluster's runners, good for no other cluster; made when it is first asked for").gives::<ClusterCredentials>(),
+        post("/2/clusters/{name}/terminate", Root(Manage), clusters::terminate)
+            .does("Ask runners of a cluster to end what they have and take no more").takes::<TerminateRequest>()
+            .like(r#"{"instance_ids":[]}"#),
         get("/2/runners", Root(Read), runners::list)
             .does("Runners, live ones first, newest first").gives::<RunnerList>(),
         post("/2/runners/{id}/drain", Root(Manage), runners::drain)

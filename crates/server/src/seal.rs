@@ -12,7 +12,7 @@ use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305, XNonce};
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use windlass_model::id::ProjectId;
+use windlass_model::id::{ProjectId, TokenId};
 use windlass_model::secret::Sealed;
 use windlass_store::{Store, StoreError};
 
@@ -25,6 +25,7 @@ const CHECK: &str = "check-of-the-secret-key";
 /// Seals secrets and opens them.
 pub struct Seal {
     cipher: XChaCha20Poly1305,
+    mac: hmac::Key,
 }
 
 /// Where a secret is: sealed for one place, it cannot be opened in another one.
@@ -89,7 +90,14 @@ impl Seal {
             }
             store.replace_secret(CHECK, check).await?;
         }
-        Ok(Self { cipher: XChaCha20Poly1305::new(key.into()) })
+        Ok(Self { cipher: XChaCha20Poly1305::new(key.into()), mac })
+    }
+
+    /// The text of the token with this id, where it is to be shown more than once. Who has the store and not the key
+    /// cannot make it.
+    pub fn token(&self, id: TokenId) -> String {
+        let tag = hmac::sign(&self.mac, format!("token\0{id}").as_bytes());
+        format!("wl_{}", BASE64.encode(tag))
     }
 
     /// Seals `value` for `place`.

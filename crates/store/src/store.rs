@@ -8,8 +8,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use windlass_model::cluster::Cluster;
 use windlass_model::code::{Code, Revision, Upload};
-use windlass_model::id::{CodeId, ProjectId, RunnerId, ScheduleId, Seq, TaskId, TokenId};
+use windlass_model::id::{ClusterId, CodeId, ProjectId, RunnerId, ScheduleId, Seq, TaskId, TokenId};
 use windlass_model::isolation::Level;
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
@@ -74,6 +75,20 @@ pub trait Store: Send + Sync + 'static {
 
     /// Notes when tokens were last used. Ids that are not there are ignored. Need not survive a crash.
     async fn note_tokens_used(&self, uses: Vec<(TokenId, Timestamp)>) -> Result<()>;
+
+    // Clusters of runners. Few.
+
+    /// Keeps a new cluster. `false`: there is one with this name.
+    async fn create_cluster(&self, cluster: Cluster) -> Result<bool>;
+
+    /// Every cluster that was created, oldest first.
+    async fn clusters(&self) -> Result<Vec<Cluster>>;
+
+    /// Replaces what is kept of the cluster with this id, whose name stays as it is. `false`: there is none.
+    async fn change_cluster(&self, cluster: Cluster) -> Result<bool>;
+
+    /// Forgets the cluster. Tasks and runners that name it stay as they are. `false`: there was none.
+    async fn delete_cluster(&self, id: ClusterId) -> Result<bool>;
 
     // Codes. Few and asked for with every request: answered from memory.
 
@@ -286,6 +301,10 @@ pub trait Store: Send + Sync + 'static {
     /// How many claimable tasks of its cluster would be claimed before this one by any runner that may take it, counted
     /// up to `limit`: those whose projects demand more isolation are left out. `None` unless the task itself is claimable.
     async fn ahead_of(&self, task: TaskId, limit: usize) -> Result<Option<usize>>;
+
+    /// How many tasks of the cluster could be claimed now if there were slots, counted up to `limit`: none of a paused
+    /// package, and of one with a `max_concurrency` no more than it allows beside those that run.
+    async fn claimable(&self, cluster: &str, limit: usize) -> Result<usize>;
 
     /// When the oldest claimable task was created, of one project or of all.
     async fn oldest_ready(&self, project: Option<ProjectId>) -> Result<Option<Timestamp>>;

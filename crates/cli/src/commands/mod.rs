@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod cancel;
+pub(crate) mod clusters;
 pub(crate) mod codes;
 pub(crate) mod completions;
 pub(crate) mod config;

@@ -21,6 +21,11 @@ impl Runner {
     /// `windlass runner` for the servers at `urls`, with a token of its own, ready; with further flags.
     fn start(windlass: &Windlass, urls: &str, name: &str, flags: &[&str]) -> Self {
         let token = windlass.ok(&["token", "create", "--everywhere", "--scope", "runner", "--name", name]);
+        Self::start_as(windlass, urls, name, flags, &token)
+    }
+
+    /// The same with this token.
+    fn start_as(windlass: &Windlass, urls: &str, name: &str, flags: &[&str], token: &str) -> Self {
         let (work, log) = (windlass.home().join(name), windlass.home().join(format!("{name}.log")));
         let mut command = windlass.command(&["runner", "--slots", "1", "--cluster", "far", "--server", urls]);
         command.args(["--set", &format!("runner.work={}", work.display())]).args(flags);
@@ -204,4 +209,24 @@ fn a_runner_believes_a_server_only_if_somebody_vouches_for_it() {
     let ca = windlass.home().join("cert.pem");
     let runner = Runner::start(&windlass, &windlass.url, "told", &["--ca", ca.to_str().unwrap()]);
     assert_one_attempt(&ended(&windlass, &id), &runner);
+}
+
+#[test]
+fn a_cluster_is_made_and_joined_by_the_commands_of_the_manual() {
+    let windlass = Windlass::start();
+    let id = windlass.ok(&["clusters", "create", "far", "--max-slots", "8"]);
+    let token = windlass.ok(&["clusters", "credentials", "far"]);
+    windlass.upload("w", "echo done", &[]);
+    let task = windlass.queue("w", &["--cluster", &id]);
+    let why = windlass.task(&task)["explain"]["explain"].as_str().unwrap().to_owned();
+    assert_eq!(why, "there is no runner in its cluster \"far\", which should have 1 slot");
+    let runner = Runner::start_as(&windlass, &windlass.url, "one", &[], &token);
+    assert_one_attempt(&ended(&windlass, &task), &runner);
+    let shown = windlass.json(&["clusters", "show", "far"]);
+    assert_eq!((&shown["cluster"]["runners_total"], &shown["cluster"]["queued"]), (&1.into(), &0.into()));
+    let set = windlass.ok(&["clusters", "set", "far", "--min-slots", "2"]);
+    assert_eq!(set, "far: 2 to 8 slots, queued tasks begin within 60 s");
+    assert_eq!(windlass.run(&["clusters", "delete", "far"]).code, 1);
+    let listed = windlass.ok(&["clusters"]);
+    assert!(listed.lines().any(|line| line.starts_with(&format!("far\t{id}\t1\t1\t"))), "{listed}");
 }

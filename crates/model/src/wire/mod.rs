@@ -5,6 +5,7 @@
 //! types, or names the field that is wrong. Answers have every field that some client needs to be there, in the
 //! type that the strictest one demands.
 
+pub mod clusters;
 pub mod codes;
 pub mod lenient;
 pub mod limits;

@@ -99,6 +99,9 @@ pub struct Token {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[schema(value_type = Option<String>)]
     pub project_id: Option<ProjectId>,
+    /// The cluster that a runner with it must be of; absent: any.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cluster: Option<String>,
     /// What it may do.
     pub scopes: Vec<String>,
     /// When it was made.
@@ -119,6 +122,7 @@ impl Token {
             id: token.id,
             name: token.name.clone(),
             project_id: token.project,
+            cluster: token.cluster.clone(),
             scopes: token.scopes.iter().map(ToString::to_string).collect(),
             created_at: token.created_at.into(),
             expires_at: Wire(token.expires_at),

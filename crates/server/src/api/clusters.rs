@@ -1,107 +1,36 @@
-//! Clusters, to be read: `default`, and every one that has runners.
+//! Clusters: `default`, those that were created, and every one that has runners.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
-use serde::Serialize;
-use utoipa::ToSchema;
-use windlass_model::runner::RunnerRecord;
+use windlass_model::cluster;
+use windlass_model::id::{ClusterId, RunnerId};
 use windlass_model::task::Status;
-use windlass_model::time::Wire;
+use windlass_model::wire::BadField;
+use windlass_model::wire::clusters::{
+    Cluster, ClusterCreated, ClusterCredentials, ClusterList, ClusterRead, ClusterRequest, ClusterStats,
+    ClusterTokens, Figures, Machine, TerminateRequest,
+};
 use windlass_model::wire::tasks::DEFAULT_CLUSTER;
 
 use super::params::Name;
+use super::runners::set_draining;
 use crate::app::App;
-use crate::error::{Answer, ApiError, json};
-
-/// A cluster. It has no settings: it is what its runners say it is.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Cluster {
-    /// Its name: there is no other id.
-    pub id: String,
-    /// The same.
-    pub name: String,
-    /// Memory of a task in MB, as IronWorker has it; runners have their own limits.
-    pub memory: u32,
-    /// Disk of a task in GB, likewise.
-    pub disk_space: u32,
-    /// Likewise.
-    pub cpu_share: u32,
-    /// Empty.
-    pub user_id: String,
-    /// Slots of its runners.
-    pub runners_total: u32,
-    /// Those that are free.
-    pub runners_available: u32,
-    /// Its runners.
-    pub machines: Vec<Machine>,
-    /// Empty.
-    pub shared_to: Vec<String>,
-}
-
-/// A runner, in IronWorker's words.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Machine {
-    /// Its session.
-    pub instance_id: String,
-    /// Version of its binary.
-    pub version: String,
-    /// Its slots.
-    pub runners_total: u32,
-    /// Those that are free.
-    pub runners_available: u32,
-    /// `LIVE`, or `TERMINATE` while it drains.
-    pub r#type: &'static str,
-    /// When it registered.
-    #[schema(value_type = String)]
-    pub created_at: Wire,
-    /// When it was last heard.
-    #[schema(value_type = String)]
-    pub updated_at: Wire,
-}
-
-/// Answer of `GET /2/clusters`.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ClusterList {
-    /// By name.
-    pub clusters: Vec<Cluster>,
-}
-
-/// Answer of `GET /2/clusters/{name}`.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ClusterRead {
-    /// The cluster.
-    pub cluster: Cluster,
-}
-
-/// Answer of `GET /2/clusters/{name}/stats`.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ClusterStats {
-    /// The figures.
-    pub cluster: Figures,
-}
-
-/// How busy a cluster is.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Figures {
-    /// Slots of its runners.
-    pub runners_total: u32,
-    /// Those that are free.
-    pub runners_available: u32,
-    /// Tasks that wait for it.
-    pub queued: u64,
-    /// IronWorker's moving average of the queue, whose formula is not known: the queue itself.
-    pub ewma: u64,
-    /// Likewise.
-    pub ewma_beta: u64,
-    /// Its runners.
-    pub instances: Vec<Machine>,
-}
+use crate::body::{Ignored, Json};
+use crate::error::{Answer, ApiError, json, said};
 
 /// `GET /2/clusters`.
 pub async fn list(State(app): State<Arc<App>>) -> Answer {
     Ok(json(&ClusterList { clusters: clusters(&app).await?.into_values().collect() }))
+}
+
+/// `POST /2/clusters`.
+pub async fn create(State(app): State<Arc<App>>, Json(request, _hold): Json<ClusterRequest>) -> Answer {
+    let name = request.name()?.to_owned();
+    make(&app, &name, &request).await?;
+    let msg = "Cluster created".to_owned();
+    Ok(json(&ClusterCreated { msg, cluster: named(&app, &name).await? }))
 }
 
 /// `GET /2/clusters/{name}`.
@@ -109,70 +38,119 @@ pub async fn read(State(app): State<Arc<App>>, Name(name): Name) -> Answer {
     Ok(json(&ClusterRead { cluster: named(&app, &name).await? }))
 }
 
+/// `PUT /2/clusters/{name}`: changes what is given. `default` need not have been created.
+pub async fn change(
+    State(app): State<Arc<App>>,
+    Name(name): Name,
+    Json(request, _hold): Json<ClusterRequest>,
+) -> Answer {
+    let name = app.clusters.name_of(name);
+    if request.name.non_empty("name")?.is_some_and(|other| other != name) {
+        let problem = format!("cannot be changed: tasks and runners name {name:?}");
+        return Err(BadField::invalid("name", problem).into());
+    }
+    match app.clusters.named(&name) {
+        None if name == DEFAULT_CLUSTER => make(&app, &name, &request).await?,
+        None => return Err(ApiError::not_found("Cluster")),
+        Some(before) => {
+            let after = request.apply((*before).clone())?;
+            if !app.change_cluster(after).await? {
+                return Err(ApiError::not_found("Cluster"));
+            }
+        }
+    }
+    Ok(said("Cluster updated"))
+}
+
+/// `DELETE /2/clusters/{name}`: one that has no runners.
+pub async fn delete(State(app): State<Arc<App>>, Name(name): Name, _: Ignored) -> Answer {
+    let name = app.clusters.name_of(name);
+    let created = app.clusters.named(&name).ok_or_else(|| ApiError::not_found("Cluster"))?;
+    let runners = named(&app, &name).await?.machines.len();
+    if runners > 0 && name != DEFAULT_CLUSTER {
+        return Err(ApiError::conflict(format!("cluster {name:?} has {runners} runners: stop them first")));
+    }
+    app.delete_cluster(&created).await?;
+    Ok(said("Cluster deleted"))
+}
+
 /// `GET /2/clusters/{name}/stats`.
 pub async fn stats(State(app): State<Arc<App>>, Name(name): Name) -> Answer {
     let cluster = named(&app, &name).await?;
+    let doing = app.cluster_doing(&cluster.name, cluster.runners_total).await?;
     let lanes = app.store.counts(None).await?;
-    let queued = lanes.iter().filter(|l| l.cluster == name).map(|l| l.counts.get(Status::Queued)).sum();
+    let of_cluster = lanes.iter().filter(|lane| lane.cluster == cluster.name);
+    let (short, long) = doing.pace.queued();
     Ok(json(&ClusterStats {
         cluster: Figures {
             runners_total: cluster.runners_total,
             runners_available: cluster.runners_available,
-            queued,
-            ewma: queued,
-            ewma_beta: queued,
+            queued: of_cluster.map(|lane| lane.counts.get(Status::Queued)).sum(),
+            claimable: doing.load.queued,
+            running: doing.load.running,
+            ewma: short.round() as u64,
+            ewma_beta: long.round() as u64,
+            needed_slots: doing.pace.needed(),
+            desired_slots: doing.desired_slots,
             instances: cluster.machines,
         },
     }))
 }
 
+/// `GET /2/clusters/{name}/credentials`: the token of its runners, which is made when it is first asked for.
+pub async fn credentials(State(app): State<Arc<App>>, Name(name): Name) -> Answer {
+    let cluster = named(&app, &name).await?;
+    let token = app.cluster_token(&cluster.name).await?;
+    let cluster = ClusterTokens { id: cluster.id, tokens: vec![token.clone()] };
+    Ok(json(&ClusterCredentials { token, cluster }))
+}
+
+/// `POST /2/clusters/{name}/terminate`: the runners end what they have and take no more.
+pub async fn terminate(
+    State(app): State<Arc<App>>,
+    Name(name): Name,
+    Json(request, _hold): Json<TerminateRequest>,
+) -> Answer {
+    let cluster = named(&app, &name).await?;
+    for (n, id) in request.instance_ids.iter().enumerate() {
+        let field = || format!("instance_ids[{n}]");
+        if !cluster.machines.iter().any(|machine| machine.instance_id == *id) {
+            return Err(BadField::invalid(field(), format!("{id:?} is no runner of this cluster")).into());
+        }
+        let runner: RunnerId = id.parse().map_err(|_| BadField::invalid(field(), "is no id"))?;
+        set_draining(&app, runner, true).await?;
+    }
+    Ok(said("Instances scheduled for terminated"))
+}
+
+async fn make(app: &App, name: &str, request: &ClusterRequest) -> Result<(), ApiError> {
+    let now = app.now();
+    let (seq, tag) = app.ids.mint(now);
+    let fresh = cluster::Cluster::new(ClusterId::new(seq, tag), name.to_owned(), now);
+    match app.create_cluster(request.apply(fresh)?).await? {
+        true => Ok(()),
+        false => Err(ApiError::conflict(format!("name: there is a cluster {name:?} already"))),
+    }
+}
+
+/// The cluster with this name or id.
 async fn named(app: &App, name: &str) -> Result<Cluster, ApiError> {
-    clusters(app).await?.remove(name).ok_or_else(|| ApiError::not_found("Cluster"))
+    let name = app.clusters.name_of(name.to_owned());
+    clusters(app).await?.remove(&name).ok_or_else(|| ApiError::not_found("Cluster"))
 }
 
 async fn clusters(app: &App) -> Result<BTreeMap<String, Cluster>, ApiError> {
-    let mut clusters = BTreeMap::from([(DEFAULT_CLUSTER.to_owned(), Cluster::named(DEFAULT_CLUSTER))]);
+    let created = app.clusters.all();
+    let created = created.iter().map(|c| (c.name.clone(), Cluster::present(&c.name, Some(c))));
+    let mut clusters: BTreeMap<String, Cluster> = created.collect();
+    let of_name = |name: &str| Cluster::present(name, None);
+    clusters.entry(DEFAULT_CLUSTER.to_owned()).or_insert_with(|| of_name(DEFAULT_CLUSTER));
     for (runner, running) in app.store.runners().await? {
         if runner.gone_at.is_none() {
             let name = &runner.about.cluster;
-            let cluster = clusters.entry(name.clone()).or_insert_with(|| Cluster::named(name));
-            let machine = Machine::of(&runner, running);
-            cluster.runners_total += machine.runners_total;
-            cluster.runners_available += machine.runners_available;
-            cluster.machines.push(machine);
+            let cluster = clusters.entry(name.clone()).or_insert_with(|| of_name(name));
+            cluster.add(Machine::of(&runner, running));
         }
     }
     Ok(clusters)
-}
-
-impl Cluster {
-    fn named(name: &str) -> Self {
-        Self {
-            id: name.to_owned(),
-            name: name.to_owned(),
-            memory: 512,
-            disk_space: 10,
-            cpu_share: 0,
-            user_id: String::new(),
-            runners_total: 0,
-            runners_available: 0,
-            machines: Vec::new(),
-            shared_to: Vec::new(),
-        }
-    }
-}
-
-impl Machine {
-    fn of(runner: &RunnerRecord, running: u32) -> Self {
-        let slots = runner.about.slots;
-        Self {
-            instance_id: runner.id.to_string(),
-            version: runner.about.version.clone(),
-            runners_total: slots,
-            runners_available: if runner.is_draining { 0 } else { slots.saturating_sub(running) },
-            r#type: if runner.is_draining { "TERMINATE" } else { "LIVE" },
-            created_at: runner.started_at.into(),
-            updated_at: runner.seen_at.into(),
-        }
-    }
 }

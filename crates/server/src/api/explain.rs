@@ -81,7 +81,14 @@ async fn queued(app: &App, task: &Task) -> Result<(&'static str, String), ApiErr
     let runners = app.store.runners().await?;
     let here = || runners.iter().filter(|(r, _)| r.gone_at.is_none() && r.about.cluster == new.cluster);
     if here().count() == 0 {
-        return Ok(("no_runner", format!("there is no runner in its cluster {:?}", new.cluster)));
+        let mut text = format!("there is no runner in its cluster {:?}", new.cluster);
+        if app.is_created(&new.cluster) {
+            let desired = app.cluster_doing(&new.cluster, 0).await?.desired_slots;
+            text.push_str(&format!(", which should have {}", slots_of(desired)));
+        } else {
+            text.push_str(", and nobody created a cluster of that name");
+        }
+        return Ok(("no_runner", text));
     }
     let needs = app.project(new.project).map(|project| project.min_isolation).unwrap_or_default();
     let good = || here().filter(|(r, _)| r.about.isolation.at_least() >= needs);
@@ -108,9 +115,20 @@ async fn queued(app: &App, task: &Task) -> Result<(&'static str, String), ApiErr
         n => format!("{n} tasks are ahead of it"),
     };
     Ok(match busy >= slots {
-        true => ("busy", format!("{before}; all {slots} slots of cluster {:?} are busy", new.cluster)),
+        true => {
+            let mut text = format!("{before}; all {slots} slots of cluster {:?} are busy", new.cluster);
+            let desired = app.cluster_doing(&new.cluster, slots).await?.desired_slots;
+            if desired > slots {
+                text.push_str(&format!(", and it should have {desired}"));
+            }
+            ("busy", text)
+        }
         false => ("starting", format!("{before}; it is about to start")),
     })
+}
+
+fn slots_of(n: u32) -> String {
+    if n == 1 { "1 slot".to_owned() } else { format!("{n} slots") }
 }
 
 fn waiting(task: &Task, last: Option<&Attempt>, until: Timestamp) -> (&'static str, String) {

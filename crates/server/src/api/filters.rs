@@ -59,7 +59,7 @@ pub async fn tasks(
         code,
         statuses: if statuses.is_empty() { by_default } else { statuses },
         label: query.get("label").map(str::to_owned),
-        cluster: query.get("cluster").map(str::to_owned),
+        cluster: query.get("cluster").map(|cluster| app.clusters.name_of(cluster.to_owned())),
         schedule: query.id("schedule_id")?.map(ScheduleId),
         parent: query.id("parent_id")?.map(TaskId),
         from: query.seconds("from_time")?,

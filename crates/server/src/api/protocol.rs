@@ -24,6 +24,7 @@ use windlass_store::types::{Claimed, Claiming, Pulse};
 use super::params::{Id, Name};
 use crate::app::App;
 use crate::attempt_token::Attempt;
+use crate::auth::Caller;
 use crate::body::RunnerJson;
 use crate::error::{Answer, ApiError, json, said};
 use crate::sessions::Session;
@@ -34,7 +35,11 @@ const MAX_WANT: u32 = 1000;
 const MAX_SLOTS: u32 = 100_000;
 
 /// `POST /2/runners`.
-pub async fn register(State(app): State<Arc<App>>, RunnerJson(about, _hold): RunnerJson<Register>) -> Answer {
+pub async fn register(
+    State(app): State<Arc<App>>,
+    Caller(caller): Caller,
+    RunnerJson(mut about, _hold): RunnerJson<Register>,
+) -> Answer {
     for (field, text) in [("name", &about.name), ("instance", &about.instance), ("cluster", &about.cluster)] {
         if text.is_empty() {
             return Err(BadField::missing(field).into());
@@ -44,6 +49,13 @@ pub async fn register(State(app): State<Arc<App>>, RunnerJson(about, _hold): Run
         }
     }
     check_cluster(&about.cluster)?;
+    about.cluster = app.clusters.name_of(about.cluster);
+    if let Some(own) = caller.cluster().filter(|own| *own != about.cluster) {
+        return Err(ApiError::forbidden(format!(
+            "cluster: this token is for runners of cluster {own:?}, not of {:?}",
+            about.cluster
+        )));
+    }
     if !(1..=MAX_SLOTS).contains(&about.slots) {
         return Err(
             BadField::invalid("slots", format!("must be 1 to {MAX_SLOTS}, is {}", about.slots)).into()

@@ -56,7 +56,7 @@ impl App {
                 run_at: now + Duration::from_secs(u64::from(order.delay_s)),
                 timeout_s: order.timeout_s,
                 retry: order.retry(code.latest.retry),
-                cluster: order.cluster,
+                cluster: self.clusters.name_of(order.cluster),
                 label: order.label,
                 schedule: None,
                 parent: origin.parent,

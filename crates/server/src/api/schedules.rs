@@ -50,13 +50,15 @@ pub(crate) async fn make(
         let order = one.validate(limits, now).map_err(|e| e.within(&within))?;
         let code = app.code_named(project, &order.code_name, &format!("{within}.code_name")).await?;
         let (seq, tag) = app.ids.mint(now);
+        let mut template = order.parts.of(code.id);
+        template.cluster = app.clusters.name_of(template.cluster);
         schedules.push(Schedule {
             id: ScheduleId::new(seq, tag),
             project,
             name: order.name,
             state: ScheduleState::first(&order.timing),
             timing: order.timing,
-            template: order.parts.of(code.id),
+            template,
             created_at: now,
             updated_at: now,
         });
@@ -124,6 +126,7 @@ pub(crate) async fn change(
         };
         let (now, mut after) = (app.now(), before.clone());
         let is_retimed = request.apply(&mut after, code, &app.config.limits, now)?;
+        after.template.cluster = app.clusters.name_of(after.template.cluster);
         if is_retimed {
             after.state = before.state.retimed(&after.timing, now);
         }

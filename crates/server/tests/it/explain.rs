@@ -24,7 +24,10 @@ async fn the_true_cause_is_named() {
     assert_eq!(server.why(&delayed).await, is("delayed", "it is delayed until 2026-01-31T12:01:00.000Z"));
 
     let first = server.queue(json!({ "code_name": "w" })).await;
-    assert_eq!(server.why(&first).await, is("no_runner", "there is no runner in its cluster \"default\""));
+    assert_eq!(
+        server.why(&first).await,
+        is("no_runner", "there is no runner in its cluster \"default\", which should have 1 slot")
+    );
     server.post(&format!("codes/{code}/pause_task_queue"), json!({})).await;
     assert_eq!(server.why(&first).await, is("paused", "its code package \"w\" is paused"));
     server.post(&format!("codes/{code}/resume_task_queue"), json!({})).await;
@@ -46,7 +49,10 @@ async fn the_true_cause_is_named() {
     let behind = server.queue(json!({ "code_name": "free" })).await;
     assert_eq!(
         server.why(&behind).await,
-        is("busy", "1 task is ahead of it; all 1 slots of cluster \"default\" are busy")
+        is(
+            "busy",
+            "1 task is ahead of it; all 1 slots of cluster \"default\" are busy, and it should have 3"
+        )
     );
     server.call(http::Method::POST, &format!("/2/runners/{}/drain", runner.id), &server.admin, None).await;
     assert_eq!(

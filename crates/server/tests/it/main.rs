@@ -5,6 +5,7 @@
 mod access;
 mod bad_input;
 mod bulk;
+mod clusters;
 mod document;
 mod endurance;
 mod explain;

@@ -80,8 +80,13 @@ pub(super) async fn everything(
     let later = now + Duration::from_secs(100_000_000);
     both!(projects());
     both!(tokens());
+    both!(clusters());
     both!(counts(None));
     both!(oldest_ready(None));
+    for cluster in CLUSTERS {
+        both!(claimable(cluster, 2));
+        both!(claimable(cluster, 1_000));
+    }
     for limit in [0, 1, 100] {
         both!(due_schedules(now + Duration::from_secs(1_000_000), limit));
     }

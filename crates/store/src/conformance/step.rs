@@ -53,6 +53,8 @@ pub enum Step {
     DeleteCode(u8),
     /// A token is made, used or revoked.
     Token(u8),
+    /// A cluster is created, changed or deleted.
+    Cluster(u8),
     /// A secret is asked for, sometimes after it was replaced.
     Secret(u8),
     /// Tasks are queued.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_model::bytes::Bytes;
+use windlass_model::cluster::Cluster;
 use windlass_model::code::{BlobRef, Upload};
 use windlass_model::exit::{Again, Exit, Outcome, Usage, Verdict};
 use windlass_model::id::{
-    CodeId, ProjectId, RevisionId, RunnerId, ScheduleId, Seq, SeqClock, TaskId, TokenId,
+    ClusterId, CodeId, ProjectId, RevisionId, RunnerId, ScheduleId, Seq, SeqClock, TaskId, TokenId,
 };
 use windlass_model::isolation::Level;
 use windlass_model::lease::LEASE_TTL;
@@ -68,6 +69,7 @@ pub(super) struct Ids {
     pub(super) projects: Vec<ProjectId>,
     pub(super) codes: Vec<CodeId>,
     pub(super) tokens: Vec<TokenId>,
+    pub(super) clusters: Vec<ClusterId>,
     pub(super) tasks: Vec<TaskId>,
     pub(super) runners: Vec<RunnerId>,
     pub(super) schedules: Vec<ScheduleId>,
@@ -80,6 +82,7 @@ impl Ids {
             match record {
                 Record::Project(project) => ids.projects.push(project.id),
                 Record::Token(token) => ids.tokens.push(token.id),
+                Record::Cluster(cluster) => ids.clusters.push(cluster.id),
                 Record::Code(code, _) => ids.codes.push(code.id),
                 Record::Schedule(schedule) => ids.schedules.push(schedule.id),
                 Record::Task(moved) => ids.tasks.push(moved.task.new.id),
@@ -172,6 +175,7 @@ impl<'a> World<'a> {
                 }
             }
             Step::Token(what) => self.token(*what).await,
+            Step::Cluster(what) => self.cluster(*what).await,
             Step::Secret(n) => {
                 let name = ["a", "b"][usize::from(*n) % 2];
                 if n % 3 == 0 {
@@ -294,6 +298,26 @@ impl<'a> World<'a> {
         }
     }
 
+    async fn cluster(&mut self, what: u8) {
+        let known = pick(&self.ids.clusters, what / 3);
+        let id = known.filter(|_| !what.is_multiple_of(3)).unwrap_or_else(|| ClusterId::new(self.seq(), 10));
+        let name = format!("cluster {}", what % 5);
+        let cluster = Cluster { cpu_share: u32::from(what), ..Cluster::new(id, name, self.now) };
+        match what % 3 {
+            0 => {
+                if both!(self.create_cluster(cluster.clone())) == Some(true) {
+                    self.ids.clusters.push(id);
+                }
+            }
+            1 => {
+                both!(self.change_cluster(cluster.clone()));
+            }
+            _ => {
+                both!(self.delete_cluster(id));
+            }
+        }
+    }
+
     async fn token(&mut self, what: u8) {
         match (what % 3, pick(&self.ids.tokens, what)) {
             (1, Some(token)) => {
@@ -308,6 +332,7 @@ impl<'a> World<'a> {
                     id,
                     hash: [what; 32],
                     project: pick(&self.ids.projects, what),
+                    cluster: None,
                     scopes: vec![Scope::Read],
                     name: "t".to_owned(),
                     created_at: self.now,

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use windlass_model::cluster::Cluster;
 use windlass_model::code::{Code, Revision, Upload};
-use windlass_model::id::{CodeId, ProjectId, RunnerId, ScheduleId, Seq, TaskId, TokenId};
+use windlass_model::id::{ClusterId, CodeId, ProjectId, RunnerId, ScheduleId, Seq, TaskId, TokenId};
 use windlass_model::isolation::Level;
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
@@ -62,6 +63,22 @@ impl Store for Memory {
 
     async fn set_min_isolation(&self, project: ProjectId, level: Level) -> Result<bool> {
         Ok(self.state.lock().set_min_isolation(project, level, &self.signals))
+    }
+
+    async fn create_cluster(&self, cluster: Cluster) -> Result<bool> {
+        Ok(self.state.lock().create_cluster(cluster))
+    }
+
+    async fn clusters(&self) -> Result<Vec<Cluster>> {
+        Ok(self.state.lock().clusters())
+    }
+
+    async fn change_cluster(&self, cluster: Cluster) -> Result<bool> {
+        Ok(self.state.lock().change_cluster(&cluster))
+    }
+
+    async fn delete_cluster(&self, id: ClusterId) -> Result<bool> {
+        Ok(self.state.lock().delete_cluster(id))
     }
 
     async fn create_token(&self, token: TokenRecord) -> Result<()> {
@@ -268,6 +285,10 @@ impl Store for Memory {
 
     async fn ahead_of(&self, task: TaskId, limit: usize) -> Result<Option<usize>> {
         Ok(self.state.lock().ahead_of(task, limit))
+    }
+
+    async fn claimable(&self, cluster: &str, limit: usize) -> Result<usize> {
+        Ok(self.state.lock().claimable(cluster, limit))
     }
 
     async fn oldest_ready(&self, project: Option<ProjectId>) -> Result<Option<Timestamp>> {

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use windlass_model::cluster::Cluster;
 use windlass_model::code::{Code, Revision, Upload, revise};
 use windlass_model::exit::{Again, Outcome, Verdict};
-use windlass_model::id::{CodeId, Id, ProjectId, RunnerId, ScheduleId, Seq, SeqClock, TaskId, TokenId};
+use windlass_model::id::{
+    ClusterId, CodeId, Id, ProjectId, RunnerId, ScheduleId, Seq, SeqClock, TaskId, TokenId,
+};
 use windlass_model::isolation::Level;
 use windlass_model::lease::Fence;
 use windlass_model::lifecycle::{CANCELLED_MSG, CODE_DELETED_MSG, GIVEN_BACK_MSG, LOST_MSG, Trial, conclude};
@@ -75,6 +78,7 @@ pub struct State {
     secrets: BTreeMap<String, [u8; 32]>,
     projects: BTreeMap<ProjectId, Project>,
     tokens: BTreeMap<TokenId, TokenRecord>,
+    clusters: BTreeMap<ClusterId, Cluster>,
     codes: BTreeMap<CodeId, Code>,
     revisions: BTreeMap<(CodeId, u32), Revision>,
     tasks: BTreeMap<Seq, Row>,
@@ -118,6 +122,7 @@ impl State {
             Record::Fences(fence) => self.fences = SeqClock::after(Seq(fence.0)),
             Record::Project(project) => self.create_project(project),
             Record::Token(token) => self.create_token(token),
+            Record::Cluster(cluster) => drop(self.create_cluster(cluster)),
             Record::Code(code, revisions) => {
                 self.revisions.extend(revisions.into_iter().map(|r| ((code.id, r.rev), r)));
                 self.codes.insert(code.id, *code);
@@ -150,6 +155,7 @@ impl State {
         let ids = ids.chain(self.revisions.values().map(|r| r.id.seq())).chain(self.tasks.keys().copied());
         let ids = ids
             .chain(self.schedules.keys().map(|id| id.seq()))
+            .chain(self.clusters.keys().map(|id| id.seq()))
             .chain(self.sessions.keys().map(|id| id.seq()));
         ids.max().unwrap_or_default()
     }
@@ -184,6 +190,29 @@ impl State {
     fn needs(&self, code: CodeId) -> Level {
         let project = self.codes.get(&code).and_then(|code| self.projects.get(&code.project));
         project.map(|project| project.min_isolation).unwrap_or_default()
+    }
+
+    pub(super) fn create_cluster(&mut self, cluster: Cluster) -> bool {
+        let is_new = self.clusters.values().all(|other| other.name != cluster.name);
+        if is_new {
+            self.clusters.insert(cluster.id, cluster);
+        }
+        is_new
+    }
+
+    pub(super) fn clusters(&self) -> Vec<Cluster> {
+        self.clusters.values().cloned().collect()
+    }
+
+    pub(super) fn change_cluster(&mut self, cluster: &Cluster) -> bool {
+        let Some(kept) = self.clusters.get_mut(&cluster.id) else { return false };
+        let name = std::mem::take(&mut kept.name);
+        *kept = Cluster { name, ..cluster.clone() };
+        true
+    }
+
+    pub(super) fn delete_cluster(&mut self, id: ClusterId) -> bool {
+        self.clusters.remove(&id).is_some()
     }
 
     pub(super) fn create_token(&mut self, token: TokenRecord) {
@@ -375,10 +404,19 @@ impl State {
     }
 
     fn has_room(&self, code: CodeId) -> bool {
+        self.room(code) > 0
+    }
+
+    /// How many more tasks of the package may run.
+    fn room(&self, code: CodeId) -> usize {
         let code = &self.codes[&code];
         let running = |r: &&Row| r.task.new.code == code.id && matches!(r.place, Place::Running(_));
         let running = self.tasks.values().filter(running).count();
-        !code.is_paused && code.max_concurrency.is_none_or(|max| running < max as usize)
+        match code.max_concurrency {
+            _ if code.is_paused => 0,
+            None => usize::MAX,
+            Some(max) => (max as usize).saturating_sub(running),
+        }
     }
 
     fn session(&mut self, runner: RunnerId) -> Result<&mut Session> {
@@ -857,6 +895,15 @@ impl State {
         let may_start = |r: &&Row| self.has_room(r.task.new.code) && self.needs(r.task.new.code) <= most;
         let ahead = self.tasks.values().filter(before).filter(may_start);
         Some(ahead.take(limit).count())
+    }
+
+    pub(super) fn claimable(&self, cluster: &str, limit: usize) -> usize {
+        let mut claimable: BTreeMap<CodeId, usize> = BTreeMap::new();
+        let here = |r: &&Row| r.place == Place::Ready && r.task.new.cluster == cluster;
+        for row in self.tasks.values().filter(here) {
+            *claimable.entry(row.task.new.code).or_default() += 1;
+        }
+        claimable.into_iter().map(|(code, n)| n.min(self.room(code))).sum::<usize>().min(limit)
     }
 
     pub(super) fn oldest_ready(&self, project: Option<ProjectId>) -> Option<Timestamp> {

@@ -1,5 +1,6 @@
 //! What moves, piece by piece.
 
+use windlass_model::cluster::Cluster;
 use windlass_model::code::{Code, Revision};
 use windlass_model::id::{CodeId, ProjectId, ScheduleId, TaskId};
 use windlass_model::lease::Fence;
@@ -31,6 +32,8 @@ pub enum Record {
     Project(Project),
     /// A token with its last use.
     Token(TokenRecord),
+    /// A cluster.
+    Cluster(Cluster),
     /// A package, maybe a deleted one, and its revisions, first first.
     Code(Box<Code>, Vec<Revision>),
     /// A schedule, maybe one that has ended.

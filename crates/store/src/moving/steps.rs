@@ -36,7 +36,7 @@ pub struct Counted {
     pub schedules: u64,
     /// Tasks, waiting or ended.
     pub tasks: u64,
-    /// Secrets, keys and sums.
+    /// Secrets, clusters, keys and sums.
     pub others: u64,
 }
 
@@ -49,6 +49,7 @@ impl Counted {
             Record::Schedule(_) => &mut self.schedules,
             Record::Task(_) => &mut self.tasks,
             Record::Secret(..)
+            | Record::Cluster(_)
             | Record::Fences(_)
             | Record::Key(_)
             | Record::Rollup(..)
@@ -111,6 +112,7 @@ pub async fn verify(
     let mut mark: Option<Mark> = None;
     same("the projects", &from.projects().await?, &to.projects().await?)?;
     same("the tokens", &from.tokens().await?, &to.tokens().await?)?;
+    same("the clusters", &from.clusters().await?, &to.clusters().await?)?;
     same("the numbers of tasks", &sorted(from.counts(None).await?), &sorted(to.counts(None).await?))?;
     for project in from.projects().await? {
         let all = (Timestamp::default(), now + A_YEAR);
@@ -170,6 +172,7 @@ async fn check(record: Record, to: &dyn Store) -> Result<()> {
         Record::Fences(_)
         | Record::Project(_)
         | Record::Token(_)
+        | Record::Cluster(_)
         | Record::Key(_)
         | Record::Rollup(..)
         | Record::Day(..) => Ok(()),

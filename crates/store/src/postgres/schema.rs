@@ -9,8 +9,11 @@ use super::param::params;
 use crate::error::StoreError;
 
 /// Each is applied once, in order. Never changed once released.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/0001_tables.sql"), include_str!("migrations/0002_moved.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_tables.sql"),
+    include_str!("migrations/0002_moved.sql"),
+    include_str!("migrations/0003_cluster.sql"),
+];
 
 /// Held while the schema changes: one migrates, everybody else waits for it.
 pub(super) const SCHEMA_LOCK: i64 = 0x7769_6e64;

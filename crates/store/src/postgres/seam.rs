@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use windlass_model::cluster::Cluster;
 use windlass_model::code::{Code, Revision, Upload};
-use windlass_model::id::{CodeId, ProjectId, RunnerId, ScheduleId, Seq, TaskId, TokenId};
+use windlass_model::id::{ClusterId, CodeId, ProjectId, RunnerId, ScheduleId, Seq, TaskId, TokenId};
 use windlass_model::isolation::Level;
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
@@ -170,6 +171,22 @@ impl Store for Postgres {
             codes::settle(&self.state, code, writer::UPKEEP).await?;
         }
         Ok(true)
+    }
+
+    async fn create_cluster(&self, cluster: Cluster) -> Result<bool> {
+        self.run(accounts::CreateCluster(cluster)).await
+    }
+
+    async fn clusters(&self) -> Result<Vec<Cluster>> {
+        Ok(reads::accounts::clusters(self.open_state()?).await?)
+    }
+
+    async fn change_cluster(&self, cluster: Cluster) -> Result<bool> {
+        self.run(accounts::ChangeCluster(cluster)).await
+    }
+
+    async fn delete_cluster(&self, id: ClusterId) -> Result<bool> {
+        self.run(accounts::DeleteCluster(id)).await
     }
 
     async fn create_token(&self, token: TokenRecord) -> Result<()> {
@@ -440,6 +457,10 @@ impl Store for Postgres {
 
     async fn ahead_of(&self, task: TaskId, limit: usize) -> Result<Option<usize>> {
         Ok(reads::queue::ahead_of(self.open_state()?, task, limit).await?)
+    }
+
+    async fn claimable(&self, cluster: &str, limit: usize) -> Result<usize> {
+        Ok(reads::queue::claimable(self.open_state()?, cluster, limit).await?)
     }
 
     async fn oldest_ready(&self, project: Option<ProjectId>) -> Result<Option<Timestamp>> {

@@ -14,7 +14,7 @@ use crate::error::StoreError;
 
 /// Each is applied once, in order; `user_version` counts those that are. One that names `{day}` is applied to every
 /// partition that is there; those that are made later have it from the start. Never changed once released.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0001_tables.sql"),
     include_str!("migrations/0002_trace.sql"),
     include_str!("migrations/0003_usage.sql"),
@@ -22,6 +22,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0005_asked.sql"),
     include_str!("migrations/0006_rollup.sql"),
     include_str!("migrations/0007_parent.sql"),
+    include_str!("migrations/0008_cluster.sql"),
 ];
 
 const PAGE_BYTES: u64 = 8192;

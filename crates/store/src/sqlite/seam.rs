@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
+use windlass_model::cluster::Cluster;
 use windlass_model::code::{Code, Revision, Upload};
-use windlass_model::id::{CodeId, ProjectId, RunnerId, ScheduleId, Seq, TaskId, TokenId};
+use windlass_model::id::{ClusterId, CodeId, ProjectId, RunnerId, ScheduleId, Seq, TaskId, TokenId};
 use windlass_model::isolation::Level;
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
@@ -213,6 +214,22 @@ impl Store for Sqlite {
 
     async fn set_min_isolation(&self, project: ProjectId, level: Level) -> Result<bool> {
         self.ask(accounts::SetMinIsolation(project, level)).await
+    }
+
+    async fn create_cluster(&self, cluster: Cluster) -> Result<bool> {
+        self.ask(accounts::CreateCluster(cluster)).await
+    }
+
+    async fn clusters(&self) -> Result<Vec<Cluster>> {
+        self.read(|conn, _| reads::accounts::clusters(conn))
+    }
+
+    async fn change_cluster(&self, cluster: Cluster) -> Result<bool> {
+        self.ask(accounts::ChangeCluster(cluster)).await
+    }
+
+    async fn delete_cluster(&self, id: ClusterId) -> Result<bool> {
+        self.ask(accounts::DeleteCluster(id)).await
     }
 
     async fn create_token(&self, token: TokenRecord) -> Result<()> {
@@ -498,6 +515,25 @@ impl Store for Sqlite {
                 !code.is_paused && code.max_concurrency.is_none_or(|max| running < i64::from(max))
             };
             reads::queue::ahead_of(conn, view, task, limit, may_start)
+        })
+        .await
+    }
+
+    async fn claimable(&self, cluster: &str, limit: usize) -> Result<usize> {
+        let (shared, cluster) = (self.shared.clone(), cluster.to_owned());
+        self.read_at_length(move |conn, view| {
+            let room = |package: usize| {
+                let code = &view.catalog.packages()[package];
+                let lanes = view.catalog.lanes_of(package);
+                let counters = shared.counters.read();
+                let running: i64 = lanes.iter().map(|&lane| counters.get(lane, Status::Running)).sum();
+                match code.max_concurrency {
+                    _ if code.is_paused => 0,
+                    None => usize::MAX,
+                    Some(max) => usize::try_from(i64::from(max) - running).unwrap_or(0),
+                }
+            };
+            reads::queue::claimable(conn, view, &cluster, limit, room)
         })
         .await
     }

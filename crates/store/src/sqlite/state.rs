@@ -142,7 +142,7 @@ fn load_sessions(conn: &Connection) -> rusqlite::Result<BTreeMap<RunnerId, Sessi
 fn newest(conn: &Connection, catalog: &Catalog, partitions: &Partitions) -> rusqlite::Result<Seq> {
     let max = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, Option<i64>>(0));
     let mut newest = 0;
-    for table in ["project", "token", "session", "schedule"] {
+    for table in ["project", "token", "cluster", "session", "schedule"] {
         newest = newest.max(max(&format!("SELECT max(seq) FROM {table}"))?.unwrap_or(0));
     }
     for code in catalog.packages() {

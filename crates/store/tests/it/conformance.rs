@@ -138,6 +138,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => any::<u8>().prop_map(Step::DeleteCode),
         1 => (any::<u8>(), 0u8..4).prop_map(|(p, l)| Step::Demand(p, l)),
         1 => any::<u8>().prop_map(Step::Token),
+        1 => any::<u8>().prop_map(Step::Cluster),
         1 => any::<u8>().prop_map(Step::Secret),
         5 => (0u8..3, 0u8..4, 0u8..4, 0u8..3).prop_map(|(c, e, t, l)| Step::Schedule(c, e, t, l)),
         3 => (any::<u8>(), prop::bool::weighted(0.3)).prop_map(|(a, o)| Step::Replace(a, o)),

@@ -1,6 +1,7 @@
-//! Secrets, projects and tokens.
+//! Secrets, projects, tokens and clusters.
 
-use windlass_model::id::TokenId;
+use windlass_model::cluster::Cluster;
+use windlass_model::id::{ClusterId, TokenId};
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::time::Timestamp;
 
@@ -109,6 +110,56 @@ impl Operation for NoteTokensUsed {
         );
         Ok(())
     }
+}
+
+pub(in crate::postgres) struct CreateCluster(pub(in crate::postgres) Cluster);
+
+impl Operation for CreateCluster {
+    type Answer = bool;
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<bool, Stop> {
+        let keep = "INSERT INTO runner_cluster(seq, name, data) VALUES ($1, $2, $3) \
+                    ON CONFLICT (name) DO NOTHING RETURNING seq";
+        let params = params![self.0.id.seq().0, self.0.name.clone(), json(&self.0)];
+        Ok(!work.query(keep, params).await?.is_empty())
+    }
+}
+
+pub(in crate::postgres) struct ChangeCluster(pub(in crate::postgres) Cluster);
+
+impl Operation for ChangeCluster {
+    type Answer = bool;
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<bool, Stop> {
+        let Some(kept) = cluster(work, self.0.id).await? else { return Ok(false) };
+        let after = Cluster { name: kept.name, ..self.0.clone() };
+        work.later(
+            "UPDATE runner_cluster SET data = $2 WHERE seq = $1",
+            params![after.id.seq().0, json(&after)],
+        );
+        Ok(true)
+    }
+}
+
+pub(in crate::postgres) struct DeleteCluster(pub(in crate::postgres) ClusterId);
+
+impl Operation for DeleteCluster {
+    type Answer = bool;
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<bool, Stop> {
+        if cluster(work, self.0).await?.is_none() {
+            return Ok(false);
+        }
+        work.later("DELETE FROM runner_cluster WHERE seq = $1", params![self.0.seq().0]);
+        Ok(true)
+    }
+}
+
+async fn cluster(work: &mut Work<'_>, id: ClusterId) -> Result<Option<Cluster>, Stop> {
+    let kept = "SELECT data FROM runner_cluster WHERE seq = $1 FOR UPDATE";
+    let kept = work.query_opt(kept, params![id.seq().0]).await?;
+    let kept = kept.map(|row| rows::from_json::<Cluster>(&row, 0)).transpose()?;
+    Ok(kept.filter(|cluster| cluster.id == id))
 }
 
 /// Writes what is there already.

@@ -105,6 +105,11 @@ async fn accounts(work: &mut Work<'_>, records: &[Record]) -> Result<(), Stop> {
             }
             Record::Project(project) => put_project(work, project).await?,
             Record::Token(token) => put_token(work, token).await?,
+            Record::Cluster(cluster) => {
+                let put = "INSERT INTO runner_cluster(seq, name, data) VALUES ($1, $2, $3)";
+                let params = params![cluster.id.seq().0, cluster.name.clone(), json(cluster)];
+                work.query(put, params).await?;
+            }
             _ => {}
         }
     }

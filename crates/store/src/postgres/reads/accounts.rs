@@ -1,5 +1,6 @@
-//! Projects and tokens, and the newest id of all.
+//! Projects, tokens and clusters, and the newest id of all.
 
+use windlass_model::cluster::Cluster;
 use windlass_model::id::Seq;
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::time::Timestamp;
@@ -14,6 +15,11 @@ pub(in crate::postgres) async fn projects(state: &State) -> Result<Vec<Project>,
     rows.iter().map(|row| rows::from_json(row, 0)).collect()
 }
 
+pub(in crate::postgres) async fn clusters(state: &State) -> Result<Vec<Cluster>, Stop> {
+    let rows = state.read("SELECT data FROM runner_cluster ORDER BY seq", params![]).await?;
+    rows.iter().map(|row| rows::from_json(row, 0)).collect()
+}
+
 pub(in crate::postgres) async fn tokens(state: &State) -> Result<Vec<TokenRecord>, Stop> {
     let rows = state.read("SELECT data, last_used_at FROM token ORDER BY seq DESC", params![]).await?;
     let token = |row: &tokio_postgres::Row| {
@@ -25,7 +31,8 @@ pub(in crate::postgres) async fn tokens(state: &State) -> Result<Vec<TokenRecord
 }
 
 pub(in crate::postgres) async fn newest_seq(state: &State) -> Result<Seq, Stop> {
-    let sql = "SELECT greatest((SELECT max(seq) FROM project), (SELECT max(seq) FROM token), (SELECT max(seq) FROM schedule)), \
+    let sql = "SELECT greatest((SELECT max(seq) FROM project), (SELECT max(seq) FROM token), (SELECT max(seq) FROM schedule), \
+               (SELECT max(seq) FROM runner_cluster)), \
                (SELECT id FROM session ORDER BY id DESC LIMIT 1)";
     let rows = state.read(sql, params![]).await?;
     let mut newest = Seq::default();

@@ -25,6 +25,19 @@ pub(in crate::postgres) async fn ahead_of(
     Ok(Some(usize::try_from(row.try_get::<_, i64>(1)?).unwrap_or(0)))
 }
 
+/// How many tasks of the cluster could be claimed now, counted up to `limit`.
+pub(in crate::postgres) async fn claimable(
+    state: &State,
+    cluster: &str,
+    limit: usize,
+) -> Result<usize, Stop> {
+    let Some(cluster) = state.cluster(cluster).await? else { return Ok(0) };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = state.read(include_str!("../sql/claimable.sql"), params![cluster, limit]).await?;
+    let n = rows.first().and_then(|row| row.get::<_, Option<i64>>(0));
+    Ok(n.and_then(|n| usize::try_from(n).ok()).unwrap_or(0))
+}
+
 /// When the oldest ready task was created, of one project or of all.
 pub(in crate::postgres) async fn oldest_ready(
     state: &State,

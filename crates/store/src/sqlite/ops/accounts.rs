@@ -1,7 +1,8 @@
-//! Secrets, projects and tokens.
+//! Secrets, projects, tokens and clusters.
 
 use rusqlite::{OptionalExtension as _, params};
-use windlass_model::id::{ProjectId, TokenId};
+use windlass_model::cluster::Cluster;
+use windlass_model::id::{ClusterId, ProjectId, TokenId};
 use windlass_model::isolation::Level;
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::time::Timestamp;
@@ -134,4 +135,55 @@ impl Operation for NoteTokensUsed {
         }
         Ok(())
     }
+}
+
+pub(in crate::sqlite) struct CreateCluster(pub(in crate::sqlite) Cluster);
+
+impl Operation for CreateCluster {
+    type Answer = bool;
+
+    fn run(&mut self, work: &mut Work<'_>) -> Result<bool, Stop> {
+        let seq = self.0.id.seq();
+        let made = work
+            .write("INSERT OR IGNORE INTO cluster(seq, name, data) VALUES (?1, ?2, ?3)")?
+            .execute(params![seq.0, self.0.name, json(&self.0)])?;
+        if made > 0 {
+            work.note_seq(seq);
+        }
+        Ok(made > 0)
+    }
+}
+
+pub(in crate::sqlite) struct ChangeCluster(pub(in crate::sqlite) Cluster);
+
+impl Operation for ChangeCluster {
+    type Answer = bool;
+
+    fn run(&mut self, work: &mut Work<'_>) -> Result<bool, Stop> {
+        let Some(kept) = cluster(work, self.0.id)? else { return Ok(false) };
+        let after = Cluster { name: kept.name, ..self.0.clone() };
+        work.write("UPDATE cluster SET data = ?2 WHERE seq = ?1")?
+            .execute(params![after.id.seq().0, json(&after)])?;
+        Ok(true)
+    }
+}
+
+pub(in crate::sqlite) struct DeleteCluster(pub(in crate::sqlite) ClusterId);
+
+impl Operation for DeleteCluster {
+    type Answer = bool;
+
+    fn run(&mut self, work: &mut Work<'_>) -> Result<bool, Stop> {
+        if cluster(work, self.0)?.is_none() {
+            return Ok(false);
+        }
+        work.write("DELETE FROM cluster WHERE seq = ?1")?.execute([self.0.seq().0])?;
+        Ok(true)
+    }
+}
+
+fn cluster(work: &mut Work<'_>, id: ClusterId) -> Result<Option<Cluster>, Stop> {
+    let mut kept = work.read("SELECT data FROM cluster WHERE seq = ?1")?;
+    let kept = kept.query_row([id.seq().0], |row| row.get::<_, Json<Cluster>>(0)).optional()?;
+    Ok(kept.map(|Json(cluster)| cluster).filter(|cluster| cluster.id == id))
 }

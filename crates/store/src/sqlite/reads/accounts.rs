@@ -1,6 +1,7 @@
-//! Projects and tokens.
+//! Projects, tokens and clusters.
 
 use rusqlite::Connection;
+use windlass_model::cluster::Cluster;
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::time::Timestamp;
 
@@ -10,6 +11,12 @@ pub(in crate::sqlite) fn projects(conn: &Connection) -> rusqlite::Result<Vec<Pro
     let mut rows = conn.prepare_cached("SELECT data FROM project ORDER BY seq")?;
     let rows = rows.query_map([], |row| row.get::<_, Json<Project>>(0))?;
     rows.map(|row| row.map(|Json(project)| project)).collect()
+}
+
+pub(in crate::sqlite) fn clusters(conn: &Connection) -> rusqlite::Result<Vec<Cluster>> {
+    let mut rows = conn.prepare_cached("SELECT data FROM cluster ORDER BY seq")?;
+    let rows = rows.query_map([], |row| row.get::<_, Json<Cluster>>(0))?;
+    rows.map(|row| row.map(|Json(cluster)| cluster)).collect()
 }
 
 pub(in crate::sqlite) fn tokens(conn: &Connection) -> rusqlite::Result<Vec<TokenRecord>> {

@@ -198,6 +198,7 @@ fn tasks(
             }
         }
     }
+    records.extend(accounts::clusters(conn)?.into_iter().map(Record::Cluster));
     Ok((records, None))
 }
 

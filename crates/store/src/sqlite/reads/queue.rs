@@ -47,6 +47,29 @@ pub(in crate::sqlite) fn ahead_of(
     Ok(Some(ahead))
 }
 
+/// How many tasks of the cluster could be claimed, of each package as many as there is `room` for.
+pub(in crate::sqlite) fn claimable(
+    conn: &Connection,
+    view: &View,
+    cluster: &str,
+    limit: usize,
+    room: impl Fn(usize) -> usize,
+) -> rusqlite::Result<usize> {
+    let mut count =
+        conn.prepare_cached("SELECT count(*) FROM (SELECT 1 FROM ready WHERE lane = ?1 LIMIT ?2)")?;
+    let mut claimable = 0;
+    for (number, lane) in view.catalog.lanes().iter().enumerate() {
+        if claimable == limit {
+            break;
+        }
+        if &*lane.cluster == cluster {
+            let most = room(lane.package).min(limit - claimable);
+            claimable += count.query_row(params![number, most], |row| row.get::<_, usize>(0))?;
+        }
+    }
+    Ok(claimable)
+}
+
 /// When the oldest claimable task was created.
 pub(in crate::sqlite) fn oldest_ready(
     conn: &Connection,
