@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use windlass_model::limits::{Limits, Network};
-use windlass_model::runner::RevisionSpec;
 
 use crate::image::Image;
 use crate::package::Package;
@@ -29,24 +28,6 @@ pub(crate) enum Ground {
     Sandbox(Inside),
 }
 
-/// What an attempt in a sandbox is permitted.
-#[derive(Debug)]
-pub(crate) struct Permits {
-    /// Attempts that may have its namespaces after it are of the same kin; empty: none may.
-    pub(crate) kin: String,
-    /// Whom it may talk to.
-    pub(crate) network: Network,
-    /// What it may take.
-    pub(crate) limits: Limits,
-}
-
-impl Permits {
-    /// Those of a revision's attempts.
-    pub(crate) fn of(revision: &RevisionSpec) -> Self {
-        Self { kin: revision.id.to_string(), network: revision.network, limits: revision.limits }
-    }
-}
-
 /// What an attempt finds in its sandbox.
 #[derive(Debug)]
 pub(crate) struct Inside {
@@ -58,7 +39,8 @@ pub(crate) struct Inside {
     copy: Option<Vec<(String, u32)>>,
     executable: Option<String>,
     files: Vec<(&'static str, Vec<u8>)>,
-    permits: Permits,
+    network: Network,
+    limits: Limits,
 }
 
 /// An image as a task sees it.
@@ -82,7 +64,12 @@ impl Ground {
     }
 
     /// Leaves it to the sandbox, which is made when the attempt starts; whether the sandbox `overlays` packages.
-    pub(crate) fn sandbox(package: Arc<Package>, plan: &mut Plan, permits: Permits, overlays: bool) -> Self {
+    pub(crate) fn sandbox(
+        package: Arc<Package>,
+        plan: &mut Plan,
+        (network, limits): (Network, Limits),
+        overlays: bool,
+    ) -> Self {
         let files = std::mem::take(&mut plan.files);
         let executable = plan.executable.take();
         let (packed, size) = (package.files(), package.size_bytes());
@@ -97,7 +84,7 @@ impl Ground {
             };
             kept.map(|file| (file.name.clone(), mode(file))).collect()
         });
-        Ground::Sandbox(Inside { package, image: None, copy, executable, files, permits })
+        Ground::Sandbox(Inside { package, image: None, copy, executable, files, network, limits })
     }
 
     /// Puts the attempt into an image, in which it begins in the folder `cwd`. Only for one that works in a sandbox.
@@ -130,19 +117,19 @@ impl Ground {
 
     /// What is to be in the sandbox, if it is there that the attempt works.
     pub(crate) fn contents(&self) -> Option<Contents<'_>> {
-        let Ground::Sandbox(Inside { package, image, copy, executable, files, permits }) = self else {
+        let Ground::Sandbox(Inside { package, image, copy, executable, files, network, limits }) = self
+        else {
             return None;
         };
         let name = package.folder().file_name().and_then(|name| name.to_str()).unwrap_or_default();
         Some(Contents {
-            kin: &permits.kin,
             package: name,
             image: image.as_ref().map_or(&[], |seen| &seen.layers),
             copy: copy.as_deref(),
             executable: executable.as_deref(),
             files,
-            network: permits.network,
-            limits: &permits.limits,
+            network: *network,
+            limits,
         })
     }
 

@@ -8,11 +8,11 @@ use tokio::task::JoinSet;
 use tracing::{error, warn};
 use windlass_model::exit::Exit;
 use windlass_model::isolation::{Isolation, Level};
-use windlass_model::limits::Network as TaskNetwork;
+use windlass_model::limits::{Limits as TaskLimits, Network as TaskNetwork};
 
 use crate::config::{Limits, RunnerConfig, SpawnerCommand};
 use crate::doctor::Check;
-use crate::ground::{Ground, Permits};
+use crate::ground::Ground;
 use crate::isolation;
 use crate::package::{Package, Packages};
 use crate::plan::{ApiAddress, Place, Plan, Program};
@@ -297,7 +297,7 @@ impl Host {
         dir: PathBuf,
         package: Arc<Package>,
         plan: &mut Plan,
-        permits: Permits,
+        permits: (TaskNetwork, TaskLimits),
     ) -> std::io::Result<Ground> {
         if self.in_sandbox {
             Ok(Ground::sandbox(package, plan, permits, self.overlays))

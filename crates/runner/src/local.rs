@@ -19,7 +19,6 @@ use windlass_model::runner::{Assignment, RevisionSpec};
 use windlass_model::warm::Keep;
 
 use crate::config::{Limits, PackageLimits, SpawnerCommand};
-use crate::ground::Permits;
 use crate::host::{Host, NotStarted, Parts};
 use crate::image::cache::Images;
 use crate::image::{self, Image};
@@ -172,7 +171,8 @@ pub async fn run_local(
         Err(why) => return Ok(not_started(why)),
     };
     let cwd = image.as_ref().map_or_else(String::new, |image| image.cwd(&package));
-    let mut ground = host.ground(path.clone(), package, &mut plan, Permits::of(&revision)).await?;
+    let mut ground =
+        host.ground(path.clone(), package, &mut plan, (revision.network, revision.limits)).await?;
     if let Some(image) = image {
         ground = ground.in_image(image, cwd);
     }

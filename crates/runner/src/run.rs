@@ -15,7 +15,6 @@ use windlass_model::time::Timestamp;
 
 use crate::capture::Captured;
 use crate::deaths::Deaths;
-use crate::ground::Permits;
 use crate::host::{Host, NotStarted};
 use crate::image::cache::Images;
 use crate::image::{self, Image};
@@ -158,7 +157,8 @@ async fn process(
     };
     let mut plan = plan.map_err(Stop::NotStarted)?;
     let cwd = image.as_ref().map(|image| image.cwd(&package));
-    let ground = host.ground(path.clone(), package, &mut plan, Permits::of(&job.revision)).await;
+    let ground =
+        host.ground(path.clone(), package, &mut plan, (job.revision.network, job.revision.limits)).await;
     let mut ground = ground.map_err(|e| Stop::Ours(format!("cannot fill its directory: {e}")))?;
     if let (Some(image), Some(cwd)) = (image, cwd) {
         ground = ground.in_image(image, cwd);

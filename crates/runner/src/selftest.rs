@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use windlass_model::limits::Network;
 use windlass_model::log::Stream;
 
-use crate::ground::Permits;
 use crate::host::{Host, NotStarted};
 use crate::package::Package;
 use crate::plan::{Plan, Program};
@@ -34,8 +33,7 @@ pub(crate) async fn look(host: &Host) -> io::Result<Seen> {
         timeout: PATIENCE,
     };
     let dir = host.attempt_dir("self-test");
-    let permits = Permits { kin: String::new(), network: Network::None, limits: LIMITS };
-    let ground = host.ground(dir, Arc::new(Package::empty()), &mut plan, permits).await?;
+    let ground = host.ground(dir, Arc::new(Package::empty()), &mut plan, (Network::None, LIMITS)).await?;
     let mut child = host.start(&plan, &ground).await.map_err(|failure| match failure {
         NotStarted::NoProgram(why) => io::Error::other(why),
         NotStarted::Spawn(error) => io::Error::other(error),

@@ -21,13 +21,5 @@ pub(crate) fn empty_bounding_set() -> Result<(), Errno> {
 
 /// Takes from this process all that it has: the permitted, effective, inheritable and ambient sets are empty.
 pub(crate) fn drop_all() -> Result<(), Errno> {
-    confine::set_capabilities(0)
-}
-
-/// Takes from this process all but what it needs to start tasks as their user and to end them.
-pub(crate) fn drop_all_but_starting() -> Result<(), Errno> {
-    const KILL: u32 = 5;
-    const SETGID: u32 = 6;
-    const SETUID: u32 = 7;
-    confine::set_capabilities(1 << KILL | 1 << SETGID | 1 << SETUID)
+    confine::empty_capability_sets()
 }

@@ -7,7 +7,6 @@ use nix::errno::Errno;
 use super::capabilities;
 use super::landlock::Landlock;
 use super::seccomp::Filter;
-use crate::spawner::sys::confine::Ruleset;
 
 /// What a task's process is confined by beside its namespaces, as far as this host has it.
 pub struct Confinement {
@@ -42,47 +41,14 @@ impl Confinement {
     ///
     /// To be called last, with the ids of the task: whatever comes afterwards must do with what a task has.
     pub fn apply(&self, readable: &CStr, writable: &[&CStr]) -> Result<(), Errno> {
-        self.within(readable, writable)?.apply()
-    }
-
-    /// The same, ready for any number of processes that find these folders as they are now.
-    pub(crate) fn within(&self, readable: &CStr, writable: &[&CStr]) -> Result<Walls<'_>, Errno> {
-        let rules = self.landlock.map(|landlock| landlock.rules(readable, writable)).transpose()?;
-        Ok(Walls { rules, filter: self.filter.as_ref() })
-    }
-}
-
-/// A [`Confinement`] to certain folders.
-pub(crate) struct Walls<'a> {
-    rules: Option<Ruleset>,
-    filter: Option<&'a Filter>,
-}
-
-impl Walls<'_> {
-    /// As [`Confinement::apply`].
-    fn apply(&self) -> Result<(), Errno> {
-        self.apply_all_but_filter()?;
-        self.apply_filter()
-    }
-
-    /// All of it but the filter of system calls. Makes system calls that the filter allows, and nothing else.
-    pub(crate) fn apply_all_but_filter(&self) -> Result<(), Errno> {
         nix::sys::prctl::set_no_new_privs()?;
-        if let Some(rules) = &self.rules {
-            rules.restrict()?;
+        if let Some(landlock) = self.landlock {
+            landlock.restrict(readable, writable)?;
         }
-        capabilities::drop_all()
-    }
-
-    /// The filter of system calls, for this process and all that come from it: the kernel compiles it each time, so it is
-    /// cheaper for whoever starts many. No program that is run gives any privileges afterwards.
-    pub(crate) fn apply_filter(&self) -> Result<(), Errno> {
-        nix::sys::prctl::set_no_new_privs()?;
-        self.filter.map_or(Ok(()), Filter::install)
-    }
-
-    /// Whether a descriptor of ours is needed to apply it.
-    pub(crate) fn has_descriptor(&self) -> bool {
-        self.rules.is_some()
+        capabilities::drop_all()?;
+        match &self.filter {
+            Some(filter) => filter.install(),
+            None => Ok(()),
+        }
     }
 }

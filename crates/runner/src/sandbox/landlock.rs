@@ -80,9 +80,10 @@ impl Landlock {
         self.version >= 6
     }
 
-    /// The rules by which a process, and all that come from it, may read and run what is below `readable` as it is now,
-    /// write below the folders `writable`, and do nothing to whoever is not restricted with it.
-    pub(crate) fn rules(self, readable: &CStr, writable: &[&CStr]) -> Result<Ruleset, Errno> {
+    /// From now on this process, and all that come from it, may read and run what is below `readable` as it is now,
+    /// write below the folders `writable`, and do nothing to whoever is not restricted with it. Cannot
+    /// be undone; it must not be able to gain privileges any more.
+    pub(crate) fn restrict(self, readable: &CStr, writable: &[&CStr]) -> Result<(), Errno> {
         let known = access::known(self.version);
         let rules = Ruleset::new(known, if self.has_scopes() { SCOPES } else { 0 })?;
         let allow = |folder: &CStr, access: u64| {
@@ -93,6 +94,6 @@ impl Landlock {
         for folder in writable {
             allow(folder, access::WRITE)?;
         }
-        Ok(rules)
+        rules.restrict()
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! The spawner of a slot *lives in* the slot: it gives itself a mount namespace with a read-only root of chosen parts of
 //! the host, and whoever it starts inherits that. A task gets of its own only what must be fresh: namespaces for mounts,
-//! processes and messages, and a file system in memory for what it writes. The next of its package may have them after
-//! it, if it has left nothing there.
+//! processes and messages, and a file system in memory for what it writes.
 //!
 //! | module | holds |
 //! |---|---|
@@ -11,7 +10,6 @@
 //! | [`plan`] | what a slot is made from, and what is in force once it is made |
 //! | `spawner::slot` | making it, in the spawner |
 //! | `spawner::init` | the first process of a task's namespaces |
-//! | `spawner::leftovers` | that nothing is in them of the task before |
 //! | [`confinement`] | what a process takes from itself on the way to the task's program |
 //! | [`seccomp`] | which system calls a task may make |
 //! | [`landlock`] | where it may read and write, whom it may signal |

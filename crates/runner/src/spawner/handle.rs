@@ -1,7 +1,6 @@
 //! The runner's side: asks the spawner for processes, and keeps a spawner there to ask.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
@@ -97,8 +96,6 @@ struct One {
     load: Arc<Processes>,
     /// It was started anew and its tasks would have less than was promised: it gets none.
     is_out: AtomicBool,
-    /// A hash of what the last of them was kin to: its namespaces may still be there.
-    kin: AtomicU64,
 }
 
 #[derive(Default)]
@@ -239,13 +236,13 @@ impl Spawner {
 
     /// Starts a process. That its program cannot be run is told as its end.
     pub(crate) async fn spawn(&self, order: &Order<'_>) -> Result<Child, SpawnError> {
-        let (slot, one) = self.least(kin(order))?;
+        let (slot, one) = self.least()?;
         self.spawn_in(slot, Load::add(&one.load, 1), order).await
     }
 
     /// Waits until a spawner runs nothing, and keeps it from others. May be dropped.
     pub(crate) async fn reserve(&self) -> Result<Reserved, SpawnError> {
-        let (slot, one) = self.least(NO_KIN)?;
+        let (slot, one) = self.least()?;
         let mut load = Load::add(&one.load, ALL_OF_IT);
         load.alone().await;
         Ok(Reserved { slot, load })
@@ -274,16 +271,14 @@ impl Spawner {
         Ok(child)
     }
 
-    /// The spawner that has least to do; of several, one whose last process was of this kin.
-    fn least(&self, kin: u64) -> Result<(usize, &One), SpawnError> {
-        let fitness =
-            |one: &One| (one.load.count.load(Ordering::Relaxed), one.kin.load(Ordering::Relaxed) != kin);
-        let least = self.spawners.iter().enumerate().min_by_key(|(_, one)| fitness(one));
+    /// The spawner that has least to do.
+    fn least(&self) -> Result<(usize, &One), SpawnError> {
+        let load_of = |one: &One| one.load.count.load(Ordering::Relaxed);
+        let least = self.spawners.iter().enumerate().min_by_key(|(_, one)| load_of(one));
         least.ok_or_else(|| SpawnError::Spawner(io::Error::other("the runner has no slots")))
     }
 
     async fn spawn_in(&self, slot: usize, load: Load, order: &Order<'_>) -> Result<Child, SpawnError> {
-        self.spawners[slot].kin.store(kin(order), Ordering::Relaxed);
         let connection = self.connect(slot).await.map_err(SpawnError::Spawner)?;
         let (stdout, stdout_end) = output_pipe().map_err(SpawnError::Pipes)?;
         let (stderr, stderr_end) = output_pipe().map_err(SpawnError::Pipes)?;
@@ -351,15 +346,6 @@ impl Spawner {
         }
         Err(io::Error::other(format!("slot {slot} lacks what its tasks were promised: {why}")))
     }
-}
-
-/// What nothing that is to be started is kin to.
-const NO_KIN: u64 = 0;
-
-/// A hash of whose namespaces a process may have.
-fn kin(order: &Order<'_>) -> u64 {
-    let kin = order.contents.as_ref().map(|contents| contents.kin).filter(|kin| !kin.is_empty());
-    kin.map_or(NO_KIN, |kin| BuildHasherDefault::<DefaultHasher>::default().hash_one(kin))
 }
 
 impl Child {

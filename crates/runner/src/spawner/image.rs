@@ -42,9 +42,9 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub(super) struct Shown(Vec<(CString, FileStat)>);
 
 impl Slot {
-    /// Puts the image of these layers, the highest first, at [`IMAGE`], or nothing; whether something else was there.
-    /// Costs little while it is the one of the task before.
-    pub(super) fn show_image(&mut self, layers: &[&CStr]) -> Result<bool, (Step, Errno)> {
+    /// Puts the image of these layers, the highest first, at [`IMAGE`], or nothing. Costs little
+    /// while it is the one of the task before.
+    pub(super) fn show_image(&mut self, layers: &[&CStr]) -> Result<(), (Step, Errno)> {
         let at = |errno| (Step::Mount, errno);
         let now = layers.iter().map(|&layer| {
             let folder = fstatat(&self.packages, layer, AtFlags::empty())?;
@@ -58,7 +58,7 @@ impl Slot {
                 && shown.0.iter().zip(&now).all(|((a, then), (b, now))| a == b && is(then, now))
         };
         if self.image.as_ref().map_or(now.is_empty(), is_same) {
-            return Ok(false);
+            return Ok(());
         }
         if self.image.take().is_some() {
             umount2(IMAGE, MntFlags::MNT_DETACH).map_err(at)?;
@@ -70,7 +70,7 @@ impl Slot {
             made.and(cleared).map_err(at)?;
             self.image = Some(Shown(now));
         }
-        Ok(true)
+        Ok(())
     }
 
     fn join(&self, layers: &[(CString, FileStat)]) -> Result<(), Errno> {

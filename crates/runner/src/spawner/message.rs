@@ -47,8 +47,6 @@ pub(super) enum Request<'a> {
 /// What a task finds in its sandbox.
 #[derive(Debug, PartialEq)]
 pub(super) struct Inside<'a> {
-    /// Whose namespaces it may have, and who may have its, one after the other; empty: nobody's.
-    pub(super) kin: &'a CStr,
     /// The folder of its package among the packages; empty: it has none.
     pub(super) package: &'a CStr,
     /// The folders of its image's layers among the packages, the highest first; empty: it sees the host's programs.
@@ -77,8 +75,6 @@ pub(super) enum View<'a> {
 /// The same for whoever asks.
 #[derive(Debug)]
 pub(crate) struct Contents<'a> {
-    /// As [`Inside::kin`].
-    pub(crate) kin: &'a str,
     /// As [`Inside::package`].
     pub(crate) package: &'a str,
     /// As [`Inside::image`].
@@ -132,7 +128,6 @@ fn add(contents: &Contents<'_>, frame: &mut Vec<u8>) {
         frame.push(0);
     };
     frame.push(if contents.copy.is_some() { COPY } else { OVERLAY });
-    text(frame, contents.kin);
     text(frame, contents.package);
     frame.extend_from_slice(&(contents.image.len() as u32).to_ne_bytes());
     contents.image.iter().for_each(|layer| text(frame, layer));
@@ -258,7 +253,6 @@ impl<'a> Reader<'a> {
         if kind == NOTHING {
             return Ok(None);
         }
-        let kin = self.text()?;
         let package = self.text()?;
         let layers = self.number()?;
         let image = (0..layers).map(|_| self.text()).collect::<Result<_, _>>()?;
@@ -284,7 +278,7 @@ impl<'a> Reader<'a> {
             output_bytes,
         };
         let view = if kind == COPY { View::Copy(copies) } else { View::Overlay };
-        Ok(Some(Inside { kin, package, image, view, executable, files, network, limits }))
+        Ok(Some(Inside { package, image, view, executable, files, network, limits }))
     }
 }
 
@@ -473,7 +467,6 @@ mod tests {
         let layers = ["layer-2", "layer-1"].map(str::to_owned);
         let (network, limits) = (Network::Host, Limits::DEFAULT);
         let of = |copy, executable| Contents {
-            kin: "revision",
             package: "hash",
             image: &layers,
             copy,
@@ -487,7 +480,6 @@ mod tests {
             let (body, length) = frame(&bytes).unwrap().unwrap();
             assert_eq!(length, bytes.len());
             let inside = contents.map(|contents| Inside {
-                kin: c"revision",
                 package: c"hash",
                 image: vec![c"layer-2", c"layer-1"],
                 view: contents.copy.map_or(View::Overlay, |_| View::Copy(vec![(c"a/b", 0o755)])),

@@ -13,15 +13,12 @@
 //! | [`process`] | the spawner's side |
 //! | [`slot`] | the sandbox around the spawner, which its tasks inherit |
 //! | [`image`] | the root of a container image, for tasks that have one |
-//! | [`init`], [`kept`] | the first process of a task in a sandbox, from inside and from outside |
-//! | [`leftovers`] | what a task leaves to the next, if they share one: nothing |
+//! | [`init`] | the first process of a task in a sandbox |
 //! | [`sys`] | the system calls: the only unsafe code of the project |
 
 pub(crate) mod handle;
 mod image;
 mod init;
-mod kept;
-mod leftovers;
 mod message;
 mod process;
 mod slot;

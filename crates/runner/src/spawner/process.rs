@@ -14,10 +14,9 @@ use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::{Gid, Pid, Uid, fchown};
+use nix::unistd::Pid;
 
 use super::init;
-use super::kept::{self, Init, Terms};
 use super::message::{self, End, Exited, Inside, Left, Memory, Request, Step, Word};
 use super::slot::{self, Slot};
 use super::sys::fork::{self, Forked, Told};
@@ -71,8 +70,6 @@ struct Task {
     id: u64,
     leader: Pid,
     started: Instant,
-    /// It was asked to end.
-    is_told: bool,
     /// How the leader ended, once it has.
     end: Option<End>,
 }
@@ -117,22 +114,15 @@ impl Spawner {
 
     fn run(&mut self) -> io::Result<()> {
         loop {
-            let init = self.slot.as_ref().and_then(|slot| slot.init.as_ref()).filter(|_| self.task.is_some());
-            let never = self.deaths.as_fd();
             let mut ready = [
                 PollFd::new(self.deaths.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
-                PollFd::new(init.map_or(never, |init| init.as_fd()), PollFlags::POLLIN),
             ];
-            let watched = if init.is_some() { 3 } else { 2 };
-            match poll(&mut ready[..watched], PollTimeout::NONE) {
+            match poll(&mut ready, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            let [death, word, end] = ready.map(|fd| fd.any().unwrap_or(false));
-            if end && watched == 3 {
-                self.hear()?;
-            }
+            let [death, word] = ready.map(|fd| fd.any().unwrap_or(false));
             if death {
                 while self.deaths.read_signal()?.is_some() {}
                 self.bury()?;
@@ -216,7 +206,7 @@ impl Spawner {
             Request::Spawn { id, .. } if self.task.is_some() => {
                 self.waiting.push_back(Waiting { id: *id, frame: frame.to_vec(), output });
             }
-            request => self.spawn(request, frame, &output),
+            request => self.spawn(request, &output),
         }
         Ok(())
     }
@@ -227,12 +217,12 @@ impl Spawner {
             && let Some(next) = self.waiting.pop_front()
         {
             self.say(next.id, Word::Started { since_us: 0 });
-            self.spawn(&message::decode(&next.frame).map_err(garbled)?, &next.frame, &next.output);
+            self.spawn(&message::decode(&next.frame).map_err(garbled)?, &next.output);
         }
         Ok(())
     }
 
-    fn spawn(&mut self, request: &Request<'_>, frame: &[u8], [stdout, stderr]: &[OwnedFd; 2]) {
+    fn spawn(&mut self, request: &Request<'_>, [stdout, stderr]: &[OwnedFd; 2]) {
         let Request::Spawn { id, program, cwd, argv, env, inside } = request else { return };
         let launch = Launch {
             program,
@@ -242,29 +232,18 @@ impl Spawner {
             stdin: self.null.as_fd(),
             stdout: stdout.as_fd(),
             stderr: stderr.as_fd(),
-            user: None,
-            open_files: None,
-            walls: None,
+            confinement: None,
         };
         let started = Instant::now();
         let spawned = match (&mut self.slot, inside) {
             (None, None) => sys::spawn(&launch, &mut self.stack),
-            (Some(slot), Some(inside)) => match begin_inside(slot, &launch, inside, frame) {
-                Ok(Begun::By(pid)) => Ok(pid),
-                Ok(Begun::Here(socket)) => {
-                    // The pipes of others would never end as long as we hold their ends.
-                    self.waiting.clear();
-                    self.fds.clear();
-                    init::live(slot, &socket, &launch, inside, &mut self.stack)
-                }
-                Err(failed) => Err(failed),
-            },
+            (Some(slot), Some(inside)) => spawn_inside(slot, &launch, inside, &mut self.stack),
             // The runner made the request for another spawner.
             _ => Err((Step::Prepare, Errno::EINVAL)),
         };
         match spawned {
             Ok(leader) => {
-                self.task = Some(Task { id: *id, leader, started, is_told: false, end: None });
+                self.task = Some(Task { id: *id, leader, started, end: None });
             }
             Err((step, errno)) => self.say(*id, Word::Ended(End::Failed { step, errno: errno as i32 })),
         }
@@ -274,19 +253,13 @@ impl Spawner {
         if let Some(at) = self.waiting.iter().position(|waiting| waiting.id == id) {
             self.waiting.remove(at);
             self.say(id, Word::Ended(End::Withdrawn));
-        } else if let Some(task) = self.task.as_mut().filter(|task| task.id == id) {
+        } else if let Some(task) = self.task.as_ref().filter(|task| task.id == id) {
             match Signal::try_from(signal) {
                 // The first process of a sandbox passes it on, or takes all with it.
-                Ok(signal) if self.slot.is_some() => {
-                    task.is_told = true;
-                    let _ = kill(task.leader, signal);
-                }
+                Ok(signal) if self.slot.is_some() => drop(kill(task.leader, signal)),
                 // The leader of a group may leave it for another of its session.
                 Ok(signal) => drop(killpg(task.leader, signal).or_else(|_| kill(task.leader, signal))),
-                Err(_) => {
-                    let since_us = micros(task.started);
-                    self.say(id, Word::Started { since_us });
-                }
+                Err(_) => self.say(id, Word::Started { since_us: micros(task.started) }),
             }
         }
     }
@@ -302,52 +275,29 @@ impl Spawner {
                 let _ = killpg(pid, Signal::SIGKILL);
             }
             let Some(waited) = sys::wait(pid, 0) else { break };
-            let init = self.slot.as_mut().and_then(|slot| slot.init.take_if(|init| init.pid == pid));
             if let Some(task) = task {
                 task.end = Some(match &mut self.slot {
                     None => exited(task, &waited),
-                    Some(slot) => ended_inside(task, Some(&waited), slot),
+                    Some(slot) => ended_inside(task, &waited, slot),
                 });
-                if let Some(init) = init {
-                    self.end_of_task(init.take_result())?;
-                }
             }
         }
-        if let Some(Task { leader, end: Some(_), .. }) = self.task
+        if let Some(Task { id, leader, end: Some(end), .. }) = self.task
             && (self.slot.is_some() || self.leaves_nothing(leader))
         {
-            self.end_of_task(None)?;
+            self.task = None;
+            if let End::Exited(Exited { result: Left::File, .. }) = end {
+                // A descriptor goes with the last of the answers: those before it must be on their way.
+                self.tell()?;
+                self.result = self.slot.as_ref().and_then(Slot::take_result);
+            }
+            self.say(id, Word::Ended(end));
+            if self.result.is_some() {
+                self.tell()?;
+            }
+            self.start_waiting()?;
         }
         self.tell()
-    }
-
-    /// Hears from the first process of the task that runs: that the task is over. It stays for the next, or dies now.
-    fn hear(&mut self) -> io::Result<()> {
-        let (Some(slot), Some(task)) = (&mut self.slot, &mut self.task) else { return Ok(()) };
-        if slot.told.stays() {
-            let result = slot.init.as_ref().and_then(Init::take_result);
-            task.end = Some(ended_inside(task, None, slot));
-            return self.end_of_task(result).and_then(|()| self.tell());
-        }
-        // It tells of a result, or of its end, and in either case that is near.
-        let _ = waitid(Id::Pid(task.leader), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
-        while self.deaths.read_signal()?.is_some() {}
-        self.bury()
-    }
-
-    /// Tells of the task that is over, and starts the next.
-    fn end_of_task(&mut self, result: Option<OwnedFd>) -> io::Result<()> {
-        let Some(Task { id, end: Some(end), .. }) = self.task.take() else { return Ok(()) };
-        if let End::Exited(Exited { result: Left::File, .. }) = end {
-            // A descriptor goes with the last of the answers: those before it must be on their way.
-            self.tell()?;
-            self.result = result;
-        }
-        self.say(id, Word::Ended(end));
-        if self.result.is_some() {
-            self.tell()?;
-        }
-        self.start_waiting()
     }
 
     /// Whether nothing of the task is left whose leader was `leader` and is dead. What is left is killed; its death
@@ -404,11 +354,6 @@ impl Spawner {
     /// Ends everything that was started, when nobody is left to tell.
     fn end_all(&mut self) {
         self.waiting.clear();
-        if self.task.is_none()
-            && let Some(init) = self.slot.as_mut().and_then(|slot| slot.init.take())
-        {
-            init.end();
-        }
         if let Some(task) = &self.task {
             let _ = if self.slot.is_some() {
                 kill(task.leader, Signal::SIGKILL)
@@ -427,74 +372,33 @@ impl Spawner {
     }
 }
 
-/// Where a task begins.
-enum Begun {
-    /// In this first process, which makes a copy of itself for it.
-    By(Pid),
-    /// Here: this process is a copy, in new namespaces, and their first. Its way to the one that it is a copy of.
-    Here(OwnedFd),
-}
-
-/// Has a process started in the namespaces of the task before, or in new ones. What of it fails, their first process tells
-/// when it ends.
-fn begin_inside(
+/// Starts a process in namespaces of its own. What of it fails, the copy of us that starts it tells when it ends.
+fn spawn_inside(
     slot: &mut Slot,
     launch: &Launch<'_>,
     inside: &Inside<'_>,
-    frame: &[u8],
-) -> Result<Begun, (Step, Errno)> {
+    stack: &mut Stack,
+) -> Result<Pid, (Step, Errno)> {
     const FRESH: i32 = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC;
-    let fork = |errno| (Step::Fork, errno);
-    let is_other = slot.show(inside.package)? | slot.show_image(&inside.image)?;
+    slot.show(inside.package)?;
+    slot.show_image(&inside.image)?;
     slot.forget();
     slot.gaps = slot.groups.as_mut().map_or(Gaps::ALL, |groups| groups.apply(&inside.limits));
-    if let Some(user) = slot.user {
-        // So that `/dev/stdout` can be opened: a pipe is its maker's.
-        let (uid, gid) = (Some(Uid::from_raw(user)), Some(Gid::from_raw(user)));
-        for pipe in [launch.stdout, launch.stderr] {
-            fchown(pipe, uid, gid).map_err(|errno| (Step::Prepare, errno))?;
-        }
-    }
-    let terms = Terms::of(inside);
-    if let Some(init) = slot.init.take() {
-        if !is_other && init.takes(&terms, frame, &[launch.stdout, launch.stderr]) {
-            let pid = init.pid;
-            slot.init = Some(init);
-            return Ok(Begun::By(pid));
-        }
-        init.end();
-    }
     let group = slot.groups.as_ref().and_then(|groups| groups.task_group());
-    let (ours, theirs) = kept::sockets().map_err(fork)?;
-    match fork::fork_into(FRESH, group).map_err(fork)? {
-        Forked::Child => Ok(Begun::Here(theirs)),
-        Forked::Parent(pid) => {
-            slot.init = Some(Init::new(pid, ours, terms));
-            Ok(Begun::By(pid))
-        }
+    match fork::fork_into(FRESH, group).map_err(|errno| (Step::Fork, errno))? {
+        Forked::Parent(pid) => Ok(pid),
+        Forked::Child => init::live(slot, launch, inside, stack),
     }
 }
 
-/// How a task ended whose first process told of it, unless it was killed before it could. None was waited for: it lives.
-fn ended_inside(task: &Task, waited: Option<&Waited>, slot: &mut Slot) -> End {
+/// How a task ended whose first process told of it, unless it was killed before it could.
+fn ended_inside(task: &Task, waited: &Waited, slot: &mut Slot) -> End {
     let mut memory = Memory::default();
     if let Some(groups) = &mut slot.groups {
-        let me = nix::unistd::getpid();
-        // What it was told may come late, and must not reach the next task. And nobody but it may be left.
-        let stays = |init: &Init| !task.is_told && groups.is_empty_but(&[me, init.pid]);
-        if slot.init.as_ref().is_none_or(|init| !stays(init)) {
-            if let Some(init) = slot.init.take() {
-                init.end();
-            }
-            // Its namespace is gone, and everything with it. This holds also if that did not.
-            groups.clear_but(me, slot::PATIENCE);
-        }
+        // Its namespace is gone, and everything with it. This holds also if that did not.
+        groups.clear_but(nix::unistd::getpid(), slot::PATIENCE);
         memory.oom_kills = u32::try_from(groups.oom_kills()).unwrap_or(u32::MAX);
         memory.oom_peak_bytes = if memory.oom_kills > 0 { groups.peak_bytes() } else { 0 };
-    } else if task.is_told
-        && let Some(init) = slot.init.take()
-    {
-        init.end();
     }
     let (told, gaps) = (slot.told, slot.gaps);
     if let Some((step, errno)) = told.failure() {
@@ -502,9 +406,9 @@ fn ended_inside(task: &Task, waited: Option<&Waited>, slot: &mut Slot) -> End {
         return End::Failed { step, errno };
     }
     match told.ending() {
-        None => match waited.map(|waited| exited(task, waited)) {
-            Some(End::Exited(exited)) => End::Exited(Exited { memory, gaps, ..exited }),
-            _ => End::Failed { step: Step::Prepare, errno: Errno::EBADMSG as i32 },
+        None => match exited(task, waited) {
+            End::Exited(exited) => End::Exited(Exited { memory, gaps, ..exited }),
+            end => end,
         },
         Some(ending) => End::Exited(Exited {
             status: ending.status,

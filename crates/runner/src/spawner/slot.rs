@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,9 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, socketpair,
+};
 use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::sys::wait::waitpid;
 use nix::unistd::{chdir, getegid, geteuid, pivot_root};
@@ -21,8 +24,8 @@ use nix::unistd::{chdir, getegid, geteuid, pivot_root};
 use windlass_model::limits::Limits;
 
 use super::image::Shown;
-use super::kept::Init;
 use super::message::Step;
+use super::sys;
 use super::sys::fork::{self, Forked, Told};
 use super::sys::mounts::{Denied, attach, copy_tree, deny, map_users};
 use crate::sandbox::cgroup::{self, Controls, Gaps};
@@ -54,8 +57,8 @@ pub(super) struct Slot {
     pub(super) told: &'static Told,
     /// This process, so that a task's first process can tell whether it lives.
     pub(super) spawner: OwnedFd,
-    /// The first process that lives: of the task that runs, or waiting for one.
-    pub(super) init: Option<Init>,
+    /// The way of a result's descriptor from a task to us: our end, and that of the task's first process.
+    pub(super) results: (OwnedFd, OwnedFd),
     /// What limits tasks.
     pub(super) groups: Option<Box<dyn Controls>>,
     /// Limits that do not hold for the task.
@@ -113,6 +116,9 @@ impl Slot {
         let packages = move_in(base).map_err(|e| format!("cannot move into the new root: {e}"))?;
         let overlays = maps_users && try_overlay().is_ok();
         hide(PACKAGES).map_err(|e| format!("cannot hide packages: {e}"))?;
+        let kind = SockType::Datagram;
+        let results = socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC)
+            .map_err(|e| format!("cannot make a socket pair: {e}"))?;
         let told = fork::share().map_err(|e| format!("cannot share memory: {e}"))?;
         let spawner = fork::own_handle().map_err(|e| format!("cannot be waited for: {e}"))?;
         let confinement = Confinement::prepare().map_err(|e| format!("cannot give up capabilities: {e}"))?;
@@ -132,7 +138,7 @@ impl Slot {
             gaps,
             told,
             spawner,
-            init: None,
+            results,
             networks,
             packages,
             image: None,
@@ -141,14 +147,11 @@ impl Slot {
         Ok((slot, in_force))
     }
 
-    /// Puts the package `name` at [`CODE`], or nothing; whether something else was there. Costs nothing while it is the
-    /// one of the task before.
-    pub(super) fn show(&mut self, name: &std::ffi::CStr) -> Result<bool, (Step, Errno)> {
+    /// Puts the package `name` at [`CODE`], or nothing. Costs nothing while it is the one of the task before.
+    pub(super) fn show(&mut self, name: &std::ffi::CStr) -> Result<(), (Step, Errno)> {
         let at = |errno| (Step::Mount, errno);
         if name.is_empty() {
-            let was_shown = self.code.is_some();
-            self.hide().map_err(at)?;
-            return Ok(was_shown);
+            return self.hide().map_err(at);
         }
         let folder = fstatat(&self.packages, name, AtFlags::empty()).map_err(at)?;
         // By its inode, too: it may have been dropped and fetched anew.
@@ -161,16 +164,31 @@ impl Slot {
             attach(tree.as_fd(), AT_FDCWD, &c_path(Path::new(CODE))).map_err(at)?;
             self.code = Some((name.to_owned(), folder));
         }
-        Ok(!is_shown)
+        Ok(())
     }
 
-    /// Forgets what was told of the task before, and its connections.
+    /// Forgets what was told and sent of the task before. Its result, too: a first process that was killed right after it
+    /// had sent one told nobody of it, and the next task must not be taken for its owner. And its connections.
     pub(super) fn forget(&mut self) {
         self.told.forget();
+        while self.take_result().is_some() {}
         if let Some(Networks { connections: Some(connections), .. }) = &mut self.networks {
             // It worked before; what can fail now is memory of the kernel's, and the worst is what a host does that cannot.
             let _ = connections.forget();
         }
+    }
+
+    /// The descriptor of a result that the task's first process has sent.
+    pub(super) fn take_result(&self) -> Option<OwnedFd> {
+        let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+        let mut byte = [0];
+        let mut buffer = [io::IoSliceMut::new(&mut byte)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+        let message = recvmsg::<()>(self.results.0.as_raw_fd(), &mut buffer, Some(&mut space), flags).ok()?;
+        message.cmsgs().ok()?.find_map(|control| match control {
+            ControlMessageOwned::ScmRights(fds) => fds.first().copied().map(sys::own),
+            _ => None,
+        })
     }
 
     fn hide(&mut self) -> Result<(), Errno> {

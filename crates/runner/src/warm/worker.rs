@@ -21,7 +21,7 @@ use super::endpoint::Endpoint;
 use super::launch;
 use super::pool::{Kept, Place};
 use super::protocol::{Answer, Event, News};
-use crate::ground::{Ground, Permits};
+use crate::ground::Ground;
 use crate::host::{Host, NotStarted};
 use crate::package::{Package, Packages};
 use crate::plan::Plan;
@@ -113,8 +113,7 @@ impl Worker {
         let runtime_api = door.address().map_err(ours)?.to_string();
         let mut plan =
             launch::plan(project, revision, &*package, &at, &runtime_api).map_err(Stop::NotStarted)?;
-        // Its namespaces are nobody's after it.
-        let permits = Permits { kin: String::new(), ..Permits::of(revision) };
+        let permits = (revision.network, revision.limits);
         let ground = host.ground(path, package, &mut plan, permits).await;
         let ground = ground.map_err(|e| Stop::Ours(format!("cannot fill a worker's directory: {e}")))?;
         let started = host.start_kept(&plan, &ground, (reserved, &door)).await;

@@ -64,7 +64,7 @@ pub trait Controls: Send {
     fn peak_bytes(&self) -> u64;
 
     /// Whether nothing but `spared` is in the groups.
-    fn is_empty_but(&self, spared: &[Pid]) -> bool;
+    fn is_empty_but(&self, spared: Pid) -> bool;
 
     /// Kills everything in the groups but `spared`, and lets nothing new begin until [`Controls::apply`].
     fn kill_all_but(&mut self, spared: Pid);
@@ -72,10 +72,10 @@ pub trait Controls: Send {
     /// Kills until nothing but `spared` is left; `false`: something still was after `patience`.
     fn clear_but(&mut self, spared: Pid, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
-        while !self.is_empty_but(&[spared]) {
+        while !self.is_empty_but(spared) {
             self.kill_all_but(spared);
             if Instant::now() > deadline {
-                return self.is_empty_but(&[spared]);
+                return self.is_empty_but(spared);
             }
             std::thread::sleep(BETWEEN_LOOKS);
         }

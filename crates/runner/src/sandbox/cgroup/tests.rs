@@ -170,7 +170,7 @@ fn a_fork_bomb_stops_at_the_number_of_processes() {
     let mut said = [0; 64];
     let read = task.stdout.as_mut().unwrap().read(&mut said).unwrap();
     assert_eq!(&said[..read], b"1\n2\n3\n4\n5\n6\n7\n8\n");
-    assert!(!bed.controls.is_empty_but(&[bed.spawner()]), "they are still there");
+    assert!(!bed.controls.is_empty_but(bed.spawner()), "they are still there");
     assert!(bed.clear());
     assert!(bed.spawner.try_wait().unwrap().is_none(), "the spawner is spared");
     bed.controls.apply(&limits());
@@ -217,9 +217,9 @@ fn nothing_escapes_a_clearing() {
     bed.controls.apply(&limits());
     let daemons = "for i in 1 2 3; do setsid sh -c \"trap '' TERM HUP; sleep 60; sleep 60\" & done; exit 0";
     assert!(bed.task(daemons).wait().unwrap().success());
-    assert!(!bed.controls.is_empty_but(&[bed.spawner()]));
+    assert!(!bed.controls.is_empty_but(bed.spawner()));
     assert!(bed.clear());
-    assert!(bed.controls.is_empty_but(&[bed.spawner()]));
+    assert!(bed.controls.is_empty_but(bed.spawner()));
     assert!(bed.spawner.try_wait().unwrap().is_none(), "the spawner is spared");
 }
 
@@ -242,7 +242,7 @@ fn a_start_sweeps_what_its_own_instance_left_and_what_is_empty_of_others() {
     assert!(!empty.exists(), "somebody else's, left over");
     assert!(foreign.exists(), "not named as ours are");
     fs::remove_dir(foreign).unwrap();
-    assert!(running.controls.is_empty_but(&[running.spawner()]));
+    assert!(running.controls.is_empty_but(running.spawner()));
 }
 
 /// What [`a_spawner_joins_its_slot_and_controls_it_out_of_sight_of_the_host`] starts: this test's own program.
@@ -305,7 +305,7 @@ fn as_spawner(slot: &Slot) {
     nix::unistd::chroot(empty.path()).unwrap();
     assert!(!Path::new("/sys/fs/cgroup").exists());
     let gaps = controls.apply(&limits());
-    println!("\nalone {}, gaps {gaps:?}", controls.is_empty_but(&[Pid::this()]));
+    println!("\nalone {}, gaps {gaps:?}", controls.is_empty_but(Pid::this()));
     let deadline = Instant::now() + PATIENCE;
     while controls.oom_kills() == 0 {
         assert!(Instant::now() < deadline);
@@ -335,9 +335,9 @@ fn the_second_version_kills_and_tells_for_real_where_its_hierarchy_is_there() {
         assert_eq!(bed.controls.apply(&limits()), Gaps::ALL, "what cannot be limited is told");
     }
     assert!(bed.controls.task_group().is_some());
-    assert!(bed.controls.is_empty_but(&[bed.spawner()]));
+    assert!(bed.controls.is_empty_but(bed.spawner()));
     assert!(bed.task("setsid sh -c 'sleep 60; sleep 60' & exit 0").wait().unwrap().success());
-    assert!(!bed.controls.is_empty_but(&[bed.spawner()]));
+    assert!(!bed.controls.is_empty_but(bed.spawner()));
     assert!(bed.clear());
     assert!(bed.spawner.try_wait().unwrap().is_none(), "the spawner is spared");
 }
@@ -400,7 +400,7 @@ fn the_second_version_writes_what_its_files_take() {
     fs::write(dir.path().join("service/windlass-7.1-0/task/memory.events"), "oom_kill 5\n").unwrap();
     assert_eq!((controls.oom_kills(), controls.oom_kills()), (3, 0));
     assert_eq!(controls.peak_bytes(), 512 << 20, "no more than the limit, whoever was before");
-    assert!(!controls.is_empty_but(&[Pid::this()]));
+    assert!(!controls.is_empty_but(Pid::this()));
     controls.kill_all_but(Pid::this());
     assert_eq!(task("cgroup.kill"), "1");
 }

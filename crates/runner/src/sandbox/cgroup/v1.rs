@@ -58,13 +58,13 @@ impl V1 {
         Ok(controls)
     }
 
-    fn others(&self, spared: &[Pid]) -> Vec<Pid> {
+    fn others(&self, spared: Pid) -> Vec<Pid> {
         // Opened anew each time: a second look through the same descriptor shows what the first one saw.
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let procs = openat(&self.folder, "cgroup.procs", flags, Mode::empty());
         let text = procs.map(|procs| Knob(procs.into()).text()).unwrap_or_default();
         let pids = text.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw);
-        pids.filter(|pid| !spared.contains(pid) && pid.as_raw() > 0).collect()
+        pids.filter(|&pid| pid != spared && pid.as_raw() > 0).collect()
     }
 }
 
@@ -93,10 +93,9 @@ impl Controls for V1 {
         peak.and_then(Knob::number).unwrap_or(0)
     }
 
-    fn is_empty_but(&self, spared: &[Pid]) -> bool {
-        // Usually the count says it: each of them has one thread.
-        self.count.as_ref().and_then(Knob::number) == Some(spared.len() as u64)
-            || self.others(spared).is_empty()
+    fn is_empty_but(&self, spared: Pid) -> bool {
+        // Usually the count of one says it: the spawner has one thread.
+        self.count.as_ref().and_then(Knob::number) == Some(1) || self.others(spared).is_empty()
     }
 
     fn kill_all_but(&mut self, spared: Pid) {
@@ -105,7 +104,7 @@ impl Controls for V1 {
         if let Some(pids) = &self.pids {
             let _ = pids.set(0);
         }
-        for pid in self.others(&[spared]) {
+        for pid in self.others(spared) {
             // An error means that it is gone.
             let _ = kill(pid, Signal::SIGKILL);
         }

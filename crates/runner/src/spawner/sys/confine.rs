@@ -93,9 +93,8 @@ pub(crate) fn drop_from_bounding_set(capability: u32) -> Result<(), Errno> {
     checked(done)
 }
 
-/// Leaves this process those of its capabilities whose bits are set in `kept`, of the first 32: permitted and effective.
-/// The inheritable and ambient sets are empty.
-pub(crate) fn set_capabilities(kept: u32) -> Result<(), Errno> {
+/// Empties the permitted, effective, inheritable and ambient capability sets of this process.
+pub(crate) fn empty_capability_sets() -> Result<(), Errno> {
     /// Two words for each set, the newest form.
     const VERSION: u32 = 0x2008_0522;
     #[repr(C)]
@@ -104,8 +103,7 @@ pub(crate) fn set_capabilities(kept: u32) -> Result<(), Errno> {
         pid: c_int,
     }
     let header = Header { version: VERSION, pid: 0 };
-    // Effective, permitted, inheritable; then the same of those above.
-    let sets = [kept, kept, 0, 0, 0, 0];
+    let none = [0_u32; 6];
     // SAFETY: numbers only; no memory is touched.
     let done = unsafe {
         libc::syscall(
@@ -119,7 +117,7 @@ pub(crate) fn set_capabilities(kept: u32) -> Result<(), Errno> {
     };
     checked(done)?;
     // SAFETY: the kernel reads a header and, by its version, six words; both are our own locals.
-    let done = unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) };
+    let done = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
     checked(done)
 }
 

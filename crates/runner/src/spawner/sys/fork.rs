@@ -106,6 +106,16 @@ pub(crate) fn wait_for_signal(signals: &nix::sys::signal::SigSet) -> Result<Sign
     Ok(Signalled { signal: signal as c_int, is_from_outside: sender == 0 })
 }
 
+/// Processor time and peak memory of all children that were waited for.
+pub(crate) fn children_usage() -> (u64, u64, u64) {
+    // SAFETY: plain numbers, for which all zeroes is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to our own local; the call cannot fail with it.
+    unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) };
+    let micros = |t: libc::timeval| t.tv_sec.cast_unsigned() * 1_000_000 + t.tv_usec.cast_unsigned();
+    (micros(usage.ru_utime), micros(usage.ru_stime), usage.ru_maxrss.cast_unsigned() * 1024)
+}
+
 /// What the copy tells the process that it is a copy of: in memory of both, so that telling costs nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
@@ -122,8 +132,6 @@ pub(crate) struct Told {
     pub(crate) user_us: AtomicU64,
     pub(crate) system_us: AtomicU64,
     pub(crate) peak_memory_bytes: AtomicU64,
-    /// Whether the copy lives on, for another task; it sends a byte once all of this is told.
-    pub(crate) stays: AtomicI32,
 }
 
 impl Told {
@@ -134,11 +142,6 @@ impl Told {
     pub(crate) fn failure(&self) -> Option<(usize, c_int)> {
         let step = usize::try_from(self.step.load(Relaxed)).ok()?.checked_sub(1)?;
         Some((step, self.errno.load(Relaxed)))
-    }
-
-    /// Whether the copy lives on.
-    pub(crate) fn stays(&self) -> bool {
-        self.stays.load(Relaxed) != 0
     }
 
     /// How the main process ended, if its end was seen.
@@ -154,8 +157,8 @@ impl Told {
 
     /// Forgets what was told of the task before.
     pub(crate) fn forget(&self) {
-        let Told { step, errno, has_ended, status, result, stays, .. } = self;
-        for field in [step, errno, has_ended, status, result, stays] {
+        let Told { step, errno, has_ended, status, result, .. } = self;
+        for field in [step, errno, has_ended, status, result] {
             field.store(0, Relaxed);
         }
     }

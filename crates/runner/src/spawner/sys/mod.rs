@@ -12,11 +12,11 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::message::Step;
-use crate::sandbox::confinement::Walls;
+use crate::sandbox::confinement::Confinement;
+use crate::sandbox::root::WRITABLE;
 
 pub(crate) mod confine;
 pub(crate) mod fork;
-pub(crate) mod leftovers;
 pub(crate) mod mounts;
 
 /// A process to be started.
@@ -29,12 +29,8 @@ pub(super) struct Launch<'a> {
     pub(super) stdin: BorrowedFd<'a>,
     pub(super) stdout: BorrowedFd<'a>,
     pub(super) stderr: BorrowedFd<'a>,
-    /// The user and group that it becomes, and no other group.
-    pub(super) user: Option<u32>,
-    /// Most files it may have open: the soft and the hard limit.
-    pub(super) open_files: Option<(u64, u64)>,
-    /// What it takes from itself before its program begins, beside the filter of calls that it is born with.
-    pub(super) walls: Option<&'a Walls<'a>>,
+    /// What it takes from itself before its program begins.
+    pub(super) confinement: Option<&'a Confinement>,
 }
 
 /// Memory that a child runs on between its birth and its program. Reused: only one child is there at a time.
@@ -54,9 +50,7 @@ struct Shared<'a> {
     cwd: *const c_char,
     fds: [RawFd; 3],
     parent: c_long,
-    user: Option<u32>,
-    open_files: Option<(u64, u64)>,
-    walls: Option<&'a Walls<'a>>,
+    confinement: Option<&'a Confinement>,
     failed: Option<(Step, c_int)>,
 }
 
@@ -78,9 +72,7 @@ pub(super) fn spawn(launch: &Launch<'_>, stack: &mut Stack) -> Result<Pid, (Step
         cwd: launch.cwd.as_ptr(),
         fds: [launch.stdin.as_raw_fd(), launch.stdout.as_raw_fd(), launch.stderr.as_raw_fd()],
         parent: c_long::from(std::process::id().cast_signed()),
-        user: launch.user,
-        open_files: launch.open_files,
-        walls: launch.walls,
+        confinement: launch.confinement,
         failed: None,
     };
     let shared = &raw mut shared;
@@ -137,25 +129,14 @@ fn prepare(shared: &Shared<'_>) -> Result<std::convert::Infallible, (Step, c_int
         for (target, &fd) in shared.fds.iter().enumerate() {
             call(libc::syscall(libc::SYS_dup3, fd, target, 0)).map_err(setup)?;
         }
-        // What is needed until then is closed by running the program.
-        let how = if shared.walls.is_some_and(Walls::has_descriptor) { libc::CLOSE_RANGE_CLOEXEC } else { 0 };
-        call(libc::syscall(libc::SYS_close_range, 3, c_int::MAX, how)).map_err(setup)?;
+        call(libc::syscall(libc::SYS_close_range, 3, c_int::MAX, 0)).map_err(setup)?;
         call(libc::syscall(libc::SYS_chdir, shared.cwd)).map_err(at(Step::Enter))?;
         let mask = (&raw const none).cast::<c_void>();
         let unset = std::ptr::null_mut::<c_void>();
         call(libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, mask, unset, 8)).map_err(setup)?;
     }
-    let setup = |errno: Errno| (Step::Prepare, errno as c_int);
-    if let Some((soft, hard)) = shared.open_files {
-        limit_open_files(soft, hard).map_err(setup)?;
-    }
-    if let Some(user) = shared.user {
-        fork::become_user(user, user).map_err(setup)?;
-        // Which has taken it back.
-        fork::die_with_parent().map_err(setup)?;
-    }
-    if let Some(walls) = shared.walls {
-        walls.apply_all_but_filter().map_err(|errno| (Step::Confine, errno as c_int))?;
+    if let Some(confinement) = shared.confinement {
+        confinement.apply(c"/", &WRITABLE).map_err(|errno| (Step::Confine, errno as c_int))?;
     }
     // SAFETY: as above.
     unsafe {
@@ -163,15 +144,6 @@ fn prepare(shared: &Shared<'_>) -> Result<std::convert::Infallible, (Step, c_int
             .map_err(at(Step::Exec))?;
     }
     Err((Step::Exec, libc::EINVAL))
-}
-
-/// Limits the files that this process may have open.
-fn limit_open_files(soft: u64, hard: u64) -> Result<(), Errno> {
-    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
-    let unset = std::ptr::null_mut::<c_void>();
-    // SAFETY: the kernel reads a structure of this kind, which is our own local.
-    let done = unsafe { libc::syscall(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, &raw const limit, unset) };
-    call(done).map_err(Errno::from_raw)
 }
 
 fn call(result: c_long) -> Result<(), c_int> {
@@ -188,31 +160,26 @@ pub(super) struct Waited {
 
 /// Takes a dead child off the process table; `None` if it is not dead, or not ours.
 pub(super) fn wait(pid: Pid, options: c_int) -> Option<Waited> {
-    wait_for(pid.as_raw(), options).map(|(_, waited)| waited)
-}
-
-fn wait_for(pid: c_int, options: c_int) -> Option<(Pid, Waited)> {
     let mut status = 0;
     // SAFETY: `rusage` is plain numbers, for which all zeroes is a value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are to our own locals.
-    let waited = unsafe { libc::wait4(pid, &raw mut status, options, &raw mut usage) };
+    let waited = unsafe { libc::wait4(pid.as_raw(), &raw mut status, options, &raw mut usage) };
     let micros = |t: libc::timeval| t.tv_sec.cast_unsigned() * 1_000_000 + t.tv_usec.cast_unsigned();
-    (waited > 0).then(|| {
-        let waited = Pid::from_raw(waited);
-        let how = Waited {
-            status,
-            user_us: micros(usage.ru_utime),
-            system_us: micros(usage.ru_stime),
-            peak_memory_bytes: usage.ru_maxrss.cast_unsigned() * 1024,
-        };
-        (waited, how)
+    (waited == pid.as_raw()).then(|| Waited {
+        status,
+        user_us: micros(usage.ru_utime),
+        system_us: micros(usage.ru_stime),
+        peak_memory_bytes: usage.ru_maxrss.cast_unsigned() * 1024,
     })
 }
 
-/// Takes any dead child off the process table; `None` if none is dead, or there is none.
-pub(super) fn wait_any(options: c_int) -> Option<(Pid, Waited)> {
-    wait_for(-1, options)
+/// Takes any dead child off the process table; `None` if none is dead.
+pub(super) fn wait_any(options: c_int) -> Option<(Pid, i32)> {
+    let mut status = 0;
+    // SAFETY: the pointer is to our own local.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, options) };
+    (pid > 0).then(|| (Pid::from_raw(pid), status))
 }
 
 /// Sets every signal to what it does by itself, so that a program finds it so.

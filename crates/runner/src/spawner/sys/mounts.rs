@@ -73,22 +73,6 @@ pub(crate) fn attach(tree: BorrowedFd<'_>, folder: BorrowedFd<'_>, path: &CStr) 
     checked(result).map(drop)
 }
 
-/// A file system of this kind that is mounted nowhere, and reached by this descriptor only.
-pub(crate) fn detached(kind: &CStr) -> Result<OwnedFd, Errno> {
-    const CREATE: u32 = 6;
-    const CLOSE_ON_EXEC: u32 = 1;
-    let (none, nothing) = (std::ptr::null::<u8>(), 0);
-    // SAFETY: the kind ends in a zero byte, and no other pointer is read; the calls make descriptors, and nothing else.
-    unsafe {
-        let made = checked(libc::syscall(libc::SYS_fsopen, kind.as_ptr(), CLOSE_ON_EXEC))?;
-        let made = own(made as i32);
-        checked(libc::syscall(libc::SYS_fsconfig, made.as_raw_fd(), CREATE, none, none, nothing))?;
-        let denied = Denied::DEVICES.0 | libc::MOUNT_ATTR_NOEXEC;
-        let fd = libc::syscall(libc::SYS_fsmount, made.as_raw_fd(), CLOSE_ON_EXEC, denied as u32);
-        Ok(own(checked(fd)? as i32))
-    }
-}
-
 /// Marks a folder as one that hides whatever has its path in the layers below it.
 pub(crate) fn make_opaque(folder: BorrowedFd<'_>) -> Result<(), Errno> {
     let (name, value) = (c"user.overlay.opaque", c"y");

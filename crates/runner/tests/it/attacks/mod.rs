@@ -11,7 +11,6 @@ mod network;
 mod packages;
 mod processes;
 mod resources;
-mod successors;
 mod survival;
 mod unprivileged;
 mod warm;
