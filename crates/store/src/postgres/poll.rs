@@ -1,5 +1,4 @@
-//! What other servers did that somebody here waits for: a slow look at the database, behind the calls by which servers
-//! tell each other.
+//! What other servers did that somebody here waits for: a slow look at the database, as servers do not tell each other.
 //!
 //! While claimers or watchers wait it looks a few times a second at first, and ever more seldom while nothing is found.
 
