@@ -42,6 +42,10 @@ pub(crate) fn status_number(status: Status) -> u8 {
     status as u8
 }
 
+/// The final statuses in the order of their columns.
+pub(crate) const FINAL: [Status; 5] =
+    [Status::Complete, Status::Error, Status::Timeout, Status::Cancelled, Status::Killed];
+
 /// What rows have as `prank`: one ascending scan gives the highest priority first.
 pub(crate) fn prank(priority: Priority) -> u8 {
     2 - priority.get().min(2)

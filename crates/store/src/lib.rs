@@ -13,6 +13,7 @@
 //! | [`postgres`] | the store of many machines |
 //! | [`conformance`] | the suite that compares a database to the model |
 
+mod audit;
 pub mod blob;
 pub mod conformance;
 mod encoding;

@@ -6,6 +6,7 @@ use super::connect::{Address, Connections};
 use super::fault::Stop;
 use super::param::params;
 use super::tx::Tx;
+use crate::audit::{OWNED, Places, orphans};
 use crate::encoding::status_number;
 use crate::error::StoreError;
 use windlass_model::task::Status;
@@ -44,37 +45,24 @@ async fn read(tx: &mut Tx) -> Result<Vec<String>, Stop> {
 
 /// Each task's key is in exactly one of the tables that say where it stands, and each key there has its task.
 async fn places(tx: &mut Tx, days: &[i64], problems: &mut Vec<String>) -> Result<(), Stop> {
-    let mut places: BTreeMap<i64, Vec<&str>> = BTreeMap::new();
-    let mut sources: Vec<(String, &str)> =
+    let mut places = Places::default();
+    let mut sources: Vec<(String, &'static str)> =
         ["ready", "delayed", "running"].map(|name| (name.to_owned(), name)).into();
     sources.extend(days.iter().map(|day| (format!("done_d{day}"), "done")));
     for (table, name) in sources {
         for row in tx.query(&format!("SELECT seq FROM {table}"), params![]).await? {
-            places.entry(row.get(0)).or_default().push(name);
+            places.found(row.get(0), name);
         }
     }
     for day in days {
         for row in tx.query(&format!("SELECT seq FROM task_d{day}"), params![]).await? {
-            let key: i64 = row.get(0);
-            match places.remove(&key).as_deref() {
-                Some([_]) => {}
-                Some(several) => problems.push(format!("task {key} is in {}", several.join(" and "))),
-                None => problems.push(format!("task {key} is nowhere")),
-            }
+            places.task(row.get(0), problems);
         }
     }
-    problems.extend(
-        places.into_iter().map(|(key, at)| format!("{} has {key}, which is no task", at.join(" and "))),
-    );
-    for (table, owner) in [
-        ("waiting", "seq IN (SELECT seq FROM ready UNION ALL SELECT seq FROM delayed)"),
-        ("chunk", "seq IN (SELECT seq FROM running)"),
-    ] {
+    places.end(problems);
+    for (table, owner) in OWNED {
         let sql = format!("SELECT count(*) FROM {table} WHERE NOT {owner}");
-        let orphans: i64 = tx.query_opt(&sql, params![]).await?.map_or(0, |row| row.get(0));
-        if orphans > 0 {
-            problems.push(format!("{table} has {orphans} rows of tasks that are elsewhere"));
-        }
+        orphans(table, tx.query_opt(&sql, params![]).await?.map_or(0, |row| row.get(0)), problems);
     }
     Ok(())
 }

@@ -4,21 +4,16 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::Row;
 use windlass_model::id::ScheduleId;
-use windlass_model::task::Status;
 use windlass_model::usage::{ComputeTime, Grain, Histogram};
 
 use super::fault::{Stop, damaged};
 use super::param::params;
 use super::rows::{self, uint};
 use super::tx::Tx;
-use crate::encoding::int;
+use crate::encoding::{FINAL, int};
 use crate::usage::{Deltas, Rollup};
 
 const MINUTES_A_DAY: i64 = 1440;
-
-/// The final statuses in the order of their columns.
-pub(super) const FINAL: [Status; 5] =
-    [Status::Complete, Status::Error, Status::Timeout, Status::Cancelled, Status::Killed];
 
 /// Has `tx` add them before its commit, in an order that is the same for all.
 pub(super) fn write(deltas: &Deltas, shard: i16, tx: &mut Tx) {

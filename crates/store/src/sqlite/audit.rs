@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use super::fault::store_error;
 use super::rows::status_number;
 use super::{partition, schema};
+use crate::audit::{OWNED, Places, orphans};
 use crate::error::StoreError;
 use windlass_model::task::Status;
 use windlass_model::usage::ComputeTime;
@@ -42,11 +43,11 @@ fn integrity(conn: &Connection, problems: &mut Vec<String>) -> rusqlite::Result<
 
 /// Each task's key is in exactly one of the tables that say where it stands, and each key there has its task.
 fn places(conn: &Connection, problems: &mut Vec<String>) -> rusqlite::Result<()> {
-    let mut places: BTreeMap<i64, Vec<&str>> = BTreeMap::new();
+    let mut places = Places::default();
     let mut collect = |table: &str, name: &'static str| -> rusqlite::Result<()> {
         let mut keys = conn.prepare(&format!("SELECT seq FROM {table}"))?;
         for key in keys.query_map([], |row| row.get(0))? {
-            places.entry(key?).or_default().push(name);
+            places.found(key?, name);
         }
         Ok(())
     };
@@ -59,27 +60,14 @@ fn places(conn: &Connection, problems: &mut Vec<String>) -> rusqlite::Result<()>
     }
     for partition in partitions.keys() {
         let mut keys = conn.prepare(&format!("SELECT seq FROM task_d{}", partition.0))?;
-        for key in keys.query_map([], |row| row.get::<_, i64>(0))? {
-            let key = key?;
-            match places.remove(&key).as_deref() {
-                Some([_]) => {}
-                Some(several) => problems.push(format!("task {key} is in {}", several.join(" and "))),
-                None => problems.push(format!("task {key} is nowhere")),
-            }
+        for key in keys.query_map([], |row| row.get(0))? {
+            places.task(key?, problems);
         }
     }
-    problems.extend(
-        places.into_iter().map(|(key, at)| format!("{} has {key}, which is no task", at.join(" and "))),
-    );
-    for (table, owner) in [
-        ("waiting", "seq IN (SELECT seq FROM ready UNION ALL SELECT seq FROM delayed)"),
-        ("chunk", "seq IN (SELECT seq FROM running)"),
-    ] {
+    places.end(problems);
+    for (table, owner) in OWNED {
         let sql = format!("SELECT count(*) FROM {table} WHERE NOT {owner}");
-        let orphans: i64 = conn.query_row(&sql, [], |row| row.get(0))?;
-        if orphans > 0 {
-            problems.push(format!("{table} has {orphans} rows of tasks that are elsewhere"));
-        }
+        orphans(table, conn.query_row(&sql, [], |row| row.get(0))?, problems);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use windlass_model::task::Status;
 use windlass_model::usage::{ComputeTime, Grain, Histogram};
 
 use super::rows::{IdBytes, int, uint};
+use crate::encoding::FINAL;
 use crate::usage::{Deltas, Rollup};
 
 impl Deltas {
@@ -106,10 +107,6 @@ pub(super) fn rollup(row: &Row<'_>) -> rusqlite::Result<Rollup> {
     rollup.queued = row.get(11)?;
     Ok(rollup)
 }
-
-/// The final statuses in the order of their columns.
-pub(super) const FINAL: [Status; 5] =
-    [Status::Complete, Status::Error, Status::Timeout, Status::Cancelled, Status::Killed];
 
 fn histogram(row: &Row<'_>, at: usize) -> rusqlite::Result<Histogram> {
     let bytes = row.get_ref(at)?.as_blob()?;

@@ -6,11 +6,12 @@ use windlass_model::id::{CodeId, ProjectId, ScheduleId};
 use windlass_model::time::Timestamp;
 use windlass_model::usage::{ComputeTime, Grain, UsageBy, day};
 
+use crate::encoding::FINAL;
 use crate::postgres::fault::{Stop, damaged};
 use crate::postgres::param::params;
 use crate::postgres::rows;
 use crate::postgres::state::State;
-use crate::postgres::usage::{FINAL, compute_time, rollup};
+use crate::postgres::usage::{compute_time, rollup};
 use crate::types::{Counts, LaneCounts};
 use crate::usage::{Rollup, UsageOf};
 

@@ -7,9 +7,10 @@ use windlass_model::id::{CodeId, ProjectId, ScheduleId};
 use windlass_model::time::Timestamp;
 use windlass_model::usage::{ComputeTime, Grain, UsageBy, day};
 
+use crate::encoding::FINAL;
 use crate::sqlite::rows::IdBytes;
 use crate::sqlite::state::View;
-use crate::sqlite::usage::{FINAL, compute_time, rollup};
+use crate::sqlite::usage::{compute_time, rollup};
 use crate::types::Counts;
 use crate::usage::{Rollup, UsageOf};
 
