@@ -114,13 +114,7 @@ pub fn plan(
         argv,
         words: words(revision, files, place),
         env: environment(task, revision, place, now)?,
-        files: [
-            Some((PAYLOAD_FILE, task.payload.0.clone())),
-            revision.config.as_ref().map(|config| (CONFIG_FILE, config.clone().into_bytes())),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
+        files: first_files(task, revision),
         executable,
         timeout: Duration::from_secs(task.timeout_s.into()),
     };
@@ -137,6 +131,12 @@ pub(crate) fn check(plan: &Plan) -> Result<(), String> {
         return Err(format!("the environment variable {name} holds a zero byte"));
     }
     Ok(())
+}
+
+/// The files that every task finds in its directory.
+pub(crate) fn first_files(task: &Assignment, revision: &RevisionSpec) -> Vec<(&'static str, Vec<u8>)> {
+    let config = revision.config.as_ref().map(|config| (CONFIG_FILE, config.clone().into_bytes()));
+    [Some((PAYLOAD_FILE, task.payload.0.clone())), config].into_iter().flatten().collect()
 }
 
 /// The program, its first arguments, and the file that must be executable.

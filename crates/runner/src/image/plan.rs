@@ -7,7 +7,7 @@ use windlass_model::image::{RunConfig, command};
 use windlass_model::runner::{Assignment, RevisionSpec};
 use windlass_model::time::Timestamp;
 
-use crate::plan::{CONFIG_FILE, Files, PAYLOAD_FILE, Place, Plan, Program, check, environment, start};
+use crate::plan::{Files, Place, Plan, Program, check, environment, first_files, start};
 
 /// Where programs are looked for if the image does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -45,13 +45,7 @@ pub(crate) fn plan(
         argv,
         words: None,
         env,
-        files: [
-            Some((PAYLOAD_FILE, task.payload.0.clone())),
-            revision.config.as_ref().map(|config| (CONFIG_FILE, config.clone().into_bytes())),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
+        files: first_files(task, revision),
         timeout: Duration::from_secs(task.timeout_s.into()),
     };
     check(&plan)?;
