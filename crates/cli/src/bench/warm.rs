@@ -18,7 +18,7 @@ use windlass_model::wire::codes::UploadRequest;
 use windlass_model::wire::lenient::Text;
 use windlass_model::wire::tasks::TaskRequest;
 
-use super::plan::{ANY_PORT, Effort};
+use super::plan::{ANY_PORT, Effort, end_to_end};
 use super::report::Figure;
 use super::stats::{Sample, median, ms};
 use crate::child::Windlass;
@@ -89,11 +89,11 @@ pub(super) async fn figures(effort: Effort, data: &Path, say: &impl Fn(&str)) ->
     say("warm Python handlers from end to end");
     let nothing = upload(client, "bench-warm", "app.nothing", &zip).await?;
     let tasks = effort.tasks * 3;
-    at_once(client, nothing, "bench-warm", effort.tasks / 10).await?;
+    end_to_end(client, nothing, "bench-warm", effort.tasks / 10).await?;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..effort.runs {
         bare.push(bare_endpoint(workers, effort.load, &site, data).await?);
-        let took = at_once(client, nothing, "bench-warm", tasks).await?;
+        let took = end_to_end(client, nothing, "bench-warm", tasks).await?;
         ours.push(tasks as f64 / took.as_secs_f64());
     }
     let rate = median(ours);
@@ -105,7 +105,7 @@ pub(super) async fn figures(effort: Effort, data: &Path, say: &impl Fn(&str)) ->
 
     let mut light = Vec::new();
     for _ in 0..effort.runs {
-        light.push(at_once(client, nothing, "bench-warm", LIGHT.0).await?.as_secs_f64());
+        light.push(end_to_end(client, nothing, "bench-warm", LIGHT.0).await?.as_secs_f64());
     }
     let name = format!("{} light tasks queued at once, until all are done, warm", LIGHT.0);
     figures.push(Figure::new(name, median(light), "s").at_most(LIGHT.1));
@@ -125,13 +125,13 @@ pub(super) async fn figures(effort: Effort, data: &Path, say: &impl Fn(&str)) ->
         ..UploadRequest::default()
     };
     let process = client.upload(&request, Some(zip), None).await?.id;
-    at_once(client, warm, "bench-warm-fib", workers * 2).await?;
-    at_once(client, process, "bench-process-fib", workers * 2).await?;
+    end_to_end(client, warm, "bench-warm-fib", workers * 2).await?;
+    end_to_end(client, process, "bench-process-fib", workers * 2).await?;
     let (mut by_warm, mut by_process) = (Vec::new(), Vec::new());
     for _ in 0..effort.runs {
-        by_process.push(at_once(client, process, "bench-process-fib", COMPUTING.0).await?.as_secs_f64());
-        at_once(client, warm, "bench-warm-fib", workers * 2).await?;
-        by_warm.push(at_once(client, warm, "bench-warm-fib", COMPUTING.0).await?.as_secs_f64());
+        by_process.push(end_to_end(client, process, "bench-process-fib", COMPUTING.0).await?.as_secs_f64());
+        end_to_end(client, warm, "bench-warm-fib", workers * 2).await?;
+        by_warm.push(end_to_end(client, warm, "bench-warm-fib", COMPUTING.0).await?.as_secs_f64());
     }
     let name = format!("{} Python tasks of fib(10), until all are done, warm", COMPUTING.0);
     let figure = Figure::new(name, median(by_warm), "s").beside("a process each", median(by_process));
@@ -148,21 +148,6 @@ async fn upload(client: &Client, name: &str, handler: &str, zip: &Bytes) -> Resu
         ..UploadRequest::default()
     };
     Ok(client.upload(&request, Some(zip.clone()), None).await?.id)
-}
-
-/// Queues `count` tasks at once and waits until all are complete; the time from the first byte to the last end.
-async fn at_once(client: &Client, code: CodeId, name: &str, count: usize) -> Result<Duration> {
-    let done = client.code_stats(code).await?.complete;
-    let task = TaskRequest { code_name: Text::from(name), ..TaskRequest::default() };
-    let start = Instant::now();
-    let ids = client.queue(vec![task; count], None).await?;
-    let last = *ids.last().context("nothing was queued")?;
-    client.wait(last, Some(Duration::from_secs(120))).await?;
-    while client.code_stats(code).await?.complete < done + count as u64 {
-        ensure!(start.elapsed() < Duration::from_secs(120), "{count} tasks were not done in two minutes");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    Ok(start.elapsed())
 }
 
 /// Times from queueing a task on an idle server to its handler.

@@ -1,8 +1,5 @@
 //! `windlass migrate-store`.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use clap::Args;
 use windlass_store::blob::Blobs;
 use windlass_store::moving::{self, Counted};
@@ -12,7 +9,7 @@ use windlass_store::sqlite::{Options, Sqlite};
 use super::serve::block_on;
 use crate::failure::Failure;
 use crate::host::server;
-use crate::output::Output;
+use crate::output::{Output, progress};
 use crate::settings::blobs::BlobSettings;
 use crate::settings::{SettingFlags, Settings};
 
@@ -58,7 +55,7 @@ async fn migrate(settings: &Settings) -> Result<u8, Failure> {
     let now = windlass_server::Clock::System.now();
 
     copy_blobs(settings, &out).await?;
-    let bar = indicatif::ProgressBar::new_spinner();
+    let bar = progress::line();
     let tell = |what: &'static str| {
         let bar = bar.clone();
         move |done: Counted| bar.set_message(format!("{what} {} tasks", done.tasks))
@@ -80,12 +77,12 @@ async fn migrate(settings: &Settings) -> Result<u8, Failure> {
 
 /// Copies packages, logs and results, unless they stay where they are.
 async fn copy_blobs(settings: &Settings, out: &Output) -> Result<(), Failure> {
-    let here: PathBuf = settings.data.join("blobs");
+    let here = settings.data.join("blobs");
     if matches!(&settings.blobs, BlobSettings::Folder(folder) if *folder == here) {
         return Ok(());
     }
     let (from, to) = (Blobs::local(&here)?, server::open_blobs(settings).await?);
-    let bar = Arc::new(indicatif::ProgressBar::new_spinner());
+    let bar = progress::line();
     let tell = bar.clone();
     let copied = from.copy_to(&to, move |done| tell.set_message(format!("{} blobs", done.blobs))).await?;
     bar.finish_and_clear();

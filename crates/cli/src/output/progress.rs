@@ -28,6 +28,13 @@ pub(crate) fn count(total: u64, what: &str) -> ProgressBar {
     bar
 }
 
+/// A line that says how far something has come whose end is not known.
+pub(crate) fn line() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
