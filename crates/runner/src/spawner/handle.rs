@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
@@ -205,8 +206,10 @@ impl Spawner {
     /// to be no sandbox. A slot that is made anew later and has less of it is out of service.
     pub(crate) async fn prepare(&self) -> io::Result<Option<InForce>> {
         let mut in_force: Option<InForce> = None;
-        for slot in 0..self.spawners.len() {
-            let of_slot = self.connect(slot).await?.in_force.clone();
+        // At once, as most of it is waiting: for control groups above all.
+        let connections = (0..self.spawners.len()).map(|slot| self.connect(slot));
+        for connection in try_join_all(connections).await? {
+            let of_slot = connection.in_force.clone();
             in_force = match (in_force, of_slot) {
                 (Some(before), Some(of_slot)) => Some(before.common(of_slot)),
                 (before, of_slot) => before.or(of_slot),
