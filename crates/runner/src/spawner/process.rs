@@ -26,6 +26,9 @@ use crate::sandbox::cgroup::Gaps;
 /// Most files a task may have open, if the host's own limit is not lower.
 const OPEN_FILES: u64 = 65_536;
 
+/// Room for requests, a step: most are far smaller.
+const ROOM: usize = 64 * 1024;
+
 /// How long the dead are waited for when everything ends. They are dead already; this is for the kernel to notice.
 const LAST_RITES: Duration = Duration::from_secs(2);
 
@@ -54,7 +57,10 @@ struct Spawner {
     /// Answers that were not sent yet, and the descriptor that goes with the last of them.
     unsent: Vec<u8>,
     result: Option<OwnedFd>,
-    unread: Vec<u8>,
+    /// What was read, as far as `unread` goes, and room for more. Never cleared: the first process of a task is a copy of
+    /// us, so each page that we write to is copied anew for each task.
+    buffer: Vec<u8>,
+    unread: usize,
     fds: VecDeque<OwnedFd>,
 }
 
@@ -107,7 +113,8 @@ impl Spawner {
             waiting: VecDeque::new(),
             unsent: Vec::new(),
             result: None,
-            unread: Vec::new(),
+            buffer: vec![0; ROOM],
+            unread: 0,
             fds: VecDeque::new(),
         })
     }
@@ -135,12 +142,14 @@ impl Spawner {
 
     /// Reads and does what the runner asks for; `false` once it has closed its end.
     fn listen(&mut self) -> io::Result<bool> {
-        let start = self.unread.len();
-        self.unread.resize(start + 64 * 1024, 0);
+        let start = self.unread;
+        if self.buffer.len() == start {
+            self.buffer.resize(start + ROOM, 0);
+        }
         let mut space = nix::cmsg_space!([std::os::fd::RawFd; 16]);
-        let mut buffer = [IoSliceMut::new(&mut self.unread[start..])];
+        let mut room = [IoSliceMut::new(&mut self.buffer[start..])];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut buffer, Some(&mut space), flags);
+        let message = recvmsg::<()>(self.socket.as_raw_fd(), &mut room, Some(&mut space), flags);
         let read = match message {
             Ok(message) => {
                 for control in message.cmsgs()? {
@@ -150,20 +159,17 @@ impl Spawner {
                 }
                 message.bytes
             }
-            Err(Errno::EINTR) => {
-                self.unread.truncate(start);
-                return Ok(true);
-            }
+            Err(Errno::EINTR) => return Ok(true),
             Err(Errno::ECONNRESET) => 0,
             Err(error) => return Err(error.into()),
         };
-        self.unread.truncate(start + read);
         if read == 0 {
             return Ok(false);
         }
-        let bytes = std::mem::take(&mut self.unread);
+        let end = start + read;
+        let mut bytes = std::mem::take(&mut self.buffer);
         let mut at = 0;
-        while let Some((frame, length)) = message::frame(&bytes[at..]).map_err(garbled)? {
+        while let Some((frame, length)) = message::frame(&bytes[at..end]).map_err(garbled)? {
             match message::decode(frame).map_err(garbled)? {
                 request @ Request::Spawn { .. } => self.accept(&request, frame)?,
                 Request::Kill { id, signal } => self.kill(id, signal),
@@ -176,9 +182,13 @@ impl Spawner {
             at += length;
         }
         self.tell()?;
-        self.unread = bytes;
-        self.unread.drain(..at);
-        self.unread.shrink_to(64 * 1024);
+        bytes.copy_within(at..end, 0);
+        self.unread = end - at;
+        if bytes.len() > ROOM {
+            bytes.truncate(self.unread.max(ROOM));
+            bytes.shrink_to_fit();
+        }
+        self.buffer = bytes;
         Ok(true)
     }
 
