@@ -1,15 +1,20 @@
 //! The first process of a task's namespaces: makes what is the task's own, starts it, passes on what it is told, and
 //! buries whatever dies. When it ends, the kernel ends all that is left.
+//!
+//! It is a copy of the spawner, so each page that it writes is copied and each that it runs is looked up anew, at some
+//! microseconds a page. On the way of every task it therefore allocates nothing, formats nothing and calls the kernel
+//! directly: what can be made ready is made by the spawner.
 
+use std::borrow::Cow;
 use std::ffi::CStr;
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
 use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
@@ -17,9 +22,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Pid, Uid, chdir, fchown};
+use nix::unistd::{Gid, Pid, Uid, chdir, chown, fchown, mkdir, read, write};
 
-use windlass_model::limits::Network;
+use windlass_model::limits::{Limits, Network};
 
 use super::image;
 use super::message::{Inside, Step, View};
@@ -36,10 +41,23 @@ const FIRST_FILES: u64 = 16;
 /// Least bytes that are written for each file: so many files a task may have.
 const BYTES_PER_FILE: u64 = 4096;
 
-/// Lives the life of the first process. What comes of it is in `slot.told`.
-pub(super) fn live(slot: &Slot, launch: &Launch<'_>, inside: &Inside<'_>, stack: &mut Stack) -> ! {
+/// How the file system in memory is mounted that holds all that a task with these limits writes.
+pub(super) fn storage(limits: &Limits) -> String {
+    let disk = limits.disk_bytes;
+    format!("mode=755,size={disk},nr_inodes={}", disk / BYTES_PER_FILE + FIRST_FILES)
+}
+
+/// Lives the life of the first process. What comes of it is in `slot.told`. The options of [`storage`] are those for the
+/// task's limits.
+pub(super) fn live(
+    slot: &Slot,
+    launch: &Launch<'_>,
+    inside: &Inside<'_>,
+    storage: &str,
+    stack: &mut Stack,
+) -> ! {
     let launch = &Launch { confinement: Some(&slot.confinement), ..*launch };
-    let code = match prepare(slot, launch, inside).and_then(|()| start(launch, inside, stack)) {
+    let code = match prepare(slot, launch, inside, storage).and_then(|()| start(launch, inside, stack)) {
         Ok(main) => {
             close(launch.stdout);
             close(launch.stderr);
@@ -68,7 +86,12 @@ fn close(fd: BorrowedFd<'_>) {
     let _ = nix::unistd::close(fd.as_raw_fd());
 }
 
-fn prepare(slot: &Slot, launch: &Launch<'_>, inside: &Inside<'_>) -> Result<(), (Step, Errno)> {
+fn prepare(
+    slot: &Slot,
+    launch: &Launch<'_>,
+    inside: &Inside<'_>,
+    storage: &str,
+) -> Result<(), (Step, Errno)> {
     let at = |step: Step| move |errno: Errno| (step, errno);
     fork::die_with_parent().map_err(at(Step::Prepare))?;
     // The spawner may have died before that; by its number it cannot be known from in here.
@@ -76,9 +99,8 @@ fn prepare(slot: &Slot, launch: &Launch<'_>, inside: &Inside<'_>) -> Result<(), 
     if poll(&mut spawner, PollTimeout::ZERO) != Ok(0) {
         return Err((Step::Prepare, Errno::ESRCH));
     }
-    mounts(slot, inside).map_err(at(Step::Mount))?;
-    // If memory runs out, tasks go first, not who starts them.
-    std::fs::write("/proc/self/oom_score_adj", "1000").map_err(errno).map_err(at(Step::Prepare))?;
+    mounts(slot, inside, storage).map_err(at(Step::Mount))?;
+    go_first().map_err(at(Step::Prepare))?;
     if let Some(networks) = &slot.networks {
         let network = match inside.network {
             Network::Egress => None,
@@ -106,8 +128,14 @@ fn prepare(slot: &Slot, launch: &Launch<'_>, inside: &Inside<'_>) -> Result<(), 
         fork::die_with_parent().map_err(at(Step::Prepare))?;
     }
     fork::hide().map_err(at(Step::Prepare))?;
-    fill(inside).map_err(errno).map_err(at(Step::Fill))?;
-    chdir(TASK).map_err(at(Step::Enter))
+    chdir(TASK).map_err(at(Step::Enter))?;
+    fill(inside).map_err(at(Step::Fill))
+}
+
+/// If memory runs out, tasks go first, not who starts them.
+fn go_first() -> Result<(), Errno> {
+    let score = open(c"/proc/self/oom_score_adj", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    write_all(&score, b"1000")
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is mapped over errors")]
@@ -117,30 +145,29 @@ fn errno(error: io::Error) -> Errno {
 
 /// Mounts what is the task's own: one file system in memory for all that it writes, so that one limit holds for all,
 /// and the list of its processes.
-fn mounts(slot: &Slot, inside: &Inside<'_>) -> Result<(), Errno> {
+fn mounts(slot: &Slot, inside: &Inside<'_>, storage: &str) -> Result<(), Errno> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    let disk = inside.limits.disk_bytes;
-    let options = format!("mode=755,size={disk},nr_inodes={}", disk / BYTES_PER_FILE + FIRST_FILES);
-    mount(Some("task"), "/tmp", Some("tmpfs"), flags, Some(&*options))?;
-    let folder = |path: &str, mode: u32| std::fs::DirBuilder::new().mode(mode).create(path).map_err(errno);
+    mount(Some(c"task"), c"/tmp", Some(c"tmpfs"), flags, Some(storage))?;
+    let (private, public) = (Mode::S_IRWXU, Mode::from_bits_retain(0o1777));
     // Our mask of modes would take the right to write from others; it is the task's, too, so it comes back.
     let mask = umask(Mode::empty());
-    folder("/tmp/task", 0o700)?;
-    folder("/tmp/shm", 0o1777)?;
-    folder("/tmp/tmp", 0o1777)?;
+    mkdir(c"/tmp/task", private)?;
+    mkdir(c"/tmp/shm", public)?;
+    mkdir(c"/tmp/tmp", public)?;
     umask(mask);
     if let Some(user) = slot.user {
-        nix::unistd::chown("/tmp/task", Some(Uid::from_raw(user)), Some(Gid::from_raw(user)))?;
+        chown(c"/tmp/task", Some(Uid::from_raw(user)), Some(Gid::from_raw(user)))?;
     }
     // Where the task finds a path: in the image, if it has one.
     let is_image = !inside.image.is_empty();
-    let at = |path: &str| if is_image { image::inside(path) } else { path.to_owned() };
-    let bind =
-        |from, to: &str| mount(Some(from), at(to).as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>);
+    let at = |path: &'static str| -> Cow<'_, str> {
+        if is_image { image::inside(path).into() } else { path.into() }
+    };
+    let bind = |from, to| mount(Some(from), at(to).as_ref(), None::<&str>, MsFlags::MS_BIND, None::<&str>);
     if let View::Overlay = inside.view {
-        folder("/tmp/work", 0o700)?;
+        mkdir(c"/tmp/work", private)?;
         let options = format!("lowerdir={CODE},upperdir=/tmp/task,workdir=/tmp/work");
-        mount(Some("task"), at(TASK).as_str(), Some("overlay"), flags, Some(options.as_str()))?;
+        mount(Some("task"), at(TASK).as_ref(), Some("overlay"), flags, Some(options.as_str()))?;
     } else {
         bind("/tmp/task", TASK)?;
     }
@@ -155,7 +182,7 @@ fn mounts(slot: &Slot, inside: &Inside<'_>) -> Result<(), Errno> {
     // Over the file system's own root, which is out of reach from here on.
     bind("/tmp/tmp", "/tmp")?;
     let flags = flags | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), at("/proc").as_str(), Some("proc"), flags, Some("hidepid=2"))?;
+    mount(Some("proc"), at("/proc").as_ref(), Some("proc"), flags, Some("hidepid=2"))?;
     if is_image {
         if !inside.package.is_empty() {
             image::bind_code()?;
@@ -165,35 +192,64 @@ fn mounts(slot: &Slot, inside: &Inside<'_>) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Puts the task's files into its directory, as its user.
-fn fill(inside: &Inside<'_>) -> io::Result<()> {
-    let (code, task) = (Path::new(CODE), Path::new(TASK));
+/// Puts the task's files into its directory, where we are, as its user.
+fn fill(inside: &Inside<'_>) -> Result<(), Errno> {
     if let View::Copy(files) = &inside.view {
         let mut folder = None;
-        for (name, mode) in files {
-            let name = Path::new(text(name)?);
+        let code = open(CODE, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        for &(name, mode) in files {
             // Sorted by name, so a folder is made once for all its files.
-            let parent = name.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent(name);
             if parent.is_some() && parent != folder {
-                std::fs::create_dir_all(task.join(name).parent().unwrap_or(task))?;
+                let path = parent.and_then(|parent| std::str::from_utf8(parent).ok()).ok_or(Errno::EILSEQ)?;
+                std::fs::create_dir_all(path).map_err(errno)?;
                 folder = parent;
             }
-            let mut target =
-                File::options().write(true).create_new(true).mode(*mode).open(task.join(name))?;
-            io::copy(&mut File::open(code.join(name))?, &mut target)?;
+            let source = openat(&code, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+            copy(&source, &create(name, mode)?)?;
         }
     } else if let Some(name) = inside.executable {
-        std::fs::set_permissions(task.join(text(name)?), std::fs::Permissions::from_mode(0o755))?;
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(text(name)?, executable).map_err(errno)?;
     }
-    for (name, content) in &inside.files {
-        let path = task.join(text(name)?);
+    for &(name, content) in &inside.files {
         if let View::Overlay = inside.view {
-            clear(&path)?;
+            clear(Path::new(text(name)?)).map_err(errno)?;
         }
-        File::options().write(true).create_new(true).mode(0o600).open(path)?.write_all(content)?;
+        write_all(&create(name, 0o600)?, content)?;
     }
     if let View::Overlay = inside.view {
-        clear(&task.join(RESULT_FILE))?;
+        clear(Path::new(RESULT_FILE)).map_err(errno)?;
+    }
+    Ok(())
+}
+
+/// The folder that a file of a package is in, unless that is the package.
+fn parent(name: &CStr) -> Option<&[u8]> {
+    let name = name.to_bytes();
+    name.iter().rposition(|&byte| byte == b'/').map(|end| &name[..end])
+}
+
+/// A new file where we are.
+fn create(name: &CStr, mode: u32) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    open(name, flags, Mode::from_bits_truncate(mode))
+}
+
+/// Copies a small file.
+fn copy(source: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
+    let mut buffer = [0; 4096];
+    loop {
+        match read(source, &mut buffer)? {
+            0 => return Ok(()),
+            length => write_all(target, &buffer[..length])?,
+        }
+    }
+}
+
+fn write_all(file: &impl AsFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        bytes = &bytes[write(file, bytes)?..];
     }
     Ok(())
 }
@@ -208,8 +264,8 @@ fn clear(path: &Path) -> io::Result<()> {
     }
 }
 
-fn text(name: &CStr) -> io::Result<&str> {
-    name.to_str().map_err(io::Error::other)
+fn text(name: &CStr) -> Result<&str, Errno> {
+    name.to_str().map_err(|_| Errno::EILSEQ)
 }
 
 /// Buries the dead and passes on what we are told from outside, until the main process has ended.
@@ -248,9 +304,8 @@ fn bury(main: Pid) -> Option<i32> {
 fn end(slot: &Slot, status: i32) {
     let Told { result, .. } = slot.told;
     // Without following links or waiting for a pipe's other end: the worker made the file.
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let path = Path::new(TASK).join(RESULT_FILE);
-    match File::options().read(true).custom_flags(flags).open(path) {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    match open(RESULT_FILE, flags, Mode::empty()) {
         Ok(file) => {
             let fds = [file.as_raw_fd()];
             let byte = [io::IoSlice::new(&[1])];
@@ -264,8 +319,8 @@ fn end(slot: &Slot, status: i32) {
             );
             result.store(sent.map_or_else(|errno| errno as i32, |_| Told::SENT), Relaxed);
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => result.store(error.raw_os_error().unwrap_or(libc::EIO), Relaxed),
+        Err(Errno::ENOENT) => {}
+        Err(errno) => result.store(errno as i32, Relaxed),
     }
     let (user_us, system_us, peak_memory_bytes) = fork::children_usage();
     slot.told.user_us.store(user_us, Relaxed);

@@ -20,7 +20,7 @@ use super::init;
 use super::message::{self, End, Exited, Inside, Left, Memory, Request, Step, Word};
 use super::slot::{self, Slot};
 use super::sys::fork::{self, Forked, Told};
-use super::sys::{self, Launch, Stack, Waited};
+use super::sys::{self, Arguments, Launch, Stack, Waited};
 use crate::sandbox::cgroup::Gaps;
 
 /// Most files a task may have open, if the host's own limit is not lower.
@@ -236,7 +236,7 @@ impl Spawner {
         let Request::Spawn { id, program, cwd, argv, env, inside } = request else { return };
         let launch = Launch {
             program,
-            argv,
+            arguments: &Arguments::new(argv, env),
             env,
             cwd,
             stdin: self.null.as_fd(),
@@ -395,9 +395,10 @@ fn spawn_inside(
     slot.forget();
     slot.gaps = slot.groups.as_mut().map_or(Gaps::ALL, |groups| groups.apply(&inside.limits));
     let group = slot.groups.as_ref().and_then(|groups| groups.task_group());
+    let storage = init::storage(&inside.limits);
     match fork::fork_into(FRESH, group).map_err(|errno| (Step::Fork, errno))? {
         Forked::Parent(pid) => Ok(pid),
-        Forked::Child => init::live(slot, launch, inside, stack),
+        Forked::Child => init::live(slot, launch, inside, &storage, stack),
     }
 }
 

@@ -160,6 +160,9 @@ impl Applied {
     }
 }
 
+/// More than what a file holds that lists some numbers.
+const SHORT: usize = 1024;
+
 /// One file of a group, held open.
 #[derive(Debug)]
 struct Knob(File);
@@ -204,14 +207,21 @@ impl Knob {
 
     /// The number that is the file's content.
     fn number(&self) -> Option<u64> {
-        self.text().trim().parse().ok()
+        self.short(&mut [0; SHORT])?.trim().parse().ok()
     }
 
     /// The number after `name` on a line of its own.
     fn entry(&self, name: &str) -> Option<u64> {
-        let text = self.text();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let mut buffer = [0; SHORT];
+        let mut lines = self.short(&mut buffer)?.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.and_then(|value| value.trim().parse().ok())
+    }
+
+    /// The content of a file that holds some numbers: without memory of its own, as this is read for every task.
+    fn short<'a>(&self, buffer: &'a mut [u8; SHORT]) -> Option<&'a str> {
+        let read = self.0.read_at(buffer, 0).ok()?;
+        std::str::from_utf8(&buffer[..read]).ok()
     }
 }
 

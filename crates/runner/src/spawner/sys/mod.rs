@@ -6,6 +6,7 @@
 )]
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
+use std::marker::PhantomData;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -23,7 +24,8 @@ pub(crate) mod mounts;
 #[derive(Clone, Copy)]
 pub(super) struct Launch<'a> {
     pub(super) program: &'a CStr,
-    pub(super) argv: &'a [&'a CStr],
+    pub(super) arguments: &'a Arguments<'a>,
+    /// The environment among them, for who looks for its program.
     pub(super) env: &'a [&'a CStr],
     pub(super) cwd: &'a CStr,
     pub(super) stdin: BorrowedFd<'a>,
@@ -31,6 +33,26 @@ pub(super) struct Launch<'a> {
     pub(super) stderr: BorrowedFd<'a>,
     /// What it takes from itself before its program begins.
     pub(super) confinement: Option<&'a Confinement>,
+}
+
+/// What a program is given, as the kernel reads it.
+pub(super) struct Arguments<'a> {
+    /// Its arguments and its environment, each with a null pointer at its end.
+    pointers: Vec<*const c_char>,
+    /// Where the environment begins.
+    env_at: usize,
+    texts: PhantomData<&'a CStr>,
+}
+
+impl<'a> Arguments<'a> {
+    pub(super) fn new(argv: &[&'a CStr], env: &[&'a CStr]) -> Self {
+        let end = [std::ptr::null()];
+        let mut pointers = Vec::with_capacity(argv.len() + env.len() + 2);
+        for texts in [argv, env] {
+            pointers.extend(texts.iter().map(|text| text.as_ptr()).chain(end));
+        }
+        Self { pointers, env_at: argv.len() + 1, texts: PhantomData }
+    }
 }
 
 /// Memory that a child runs on between its birth and its program. Reused: only one child is there at a time.
@@ -61,14 +83,11 @@ struct Shared<'a> {
 /// depend on our size, and the reason of a failure is simply left in memory. To be called by a process of one thread,
 /// with every signal blocked.
 pub(super) fn spawn(launch: &Launch<'_>, stack: &mut Stack) -> Result<Pid, (Step, Errno)> {
-    let pointers = |texts: &[&CStr]| -> Vec<*const c_char> {
-        texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
-    };
-    let (argv, env) = (pointers(launch.argv), pointers(launch.env));
+    let Arguments { pointers, env_at, .. } = launch.arguments;
     let mut shared = Shared {
         program: launch.program.as_ptr(),
-        argv: argv.as_ptr(),
-        env: env.as_ptr(),
+        argv: pointers.as_ptr(),
+        env: pointers[*env_at..].as_ptr(),
         cwd: launch.cwd.as_ptr(),
         fds: [launch.stdin.as_raw_fd(), launch.stdout.as_raw_fd(), launch.stderr.as_raw_fd()],
         parent: c_long::from(std::process::id().cast_signed()),
