@@ -26,8 +26,8 @@ pub struct Plan {
     pub program: Program,
     /// Its arguments, its own name first.
     pub argv: Vec<String>,
-    /// What the shell would come to run, if that can be told: the name of a program, which is not in the package, and
-    /// its arguments. Where the host has it as a binary, starting it at once means the same for half the cost.
+    /// What the shell would come to run, if that can be told: the name or path of a program, which is not in the package,
+    /// and its arguments. Where the host has it as a binary, starting it at once means the same for half the cost.
     pub words: Option<Vec<String>>,
     /// Its environment, all of it.
     pub env: BTreeMap<String, String>,
@@ -198,7 +198,8 @@ fn script(command: &str) -> String {
     if is_simple && !is_word_of_the_shell { format!("exec {command}") } else { command.to_owned() }
 }
 
-/// The words of a command line that the shell would only split, look up on the host and run.
+/// The words of a command line that the shell would only split, look up on the host and run: a program by its name, or
+/// by its path in a folder where names are looked up.
 ///
 /// Everything else is left to it: what it expands, a program of the package's, which may be a script that only a shell
 /// can run, and a package that decides itself where programs are looked for.
@@ -209,8 +210,10 @@ fn words(revision: &RevisionSpec, files: &impl Files, place: &Place<'_>) -> Opti
         return None;
     }
     let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
-    let name = words.first().filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))?;
-    let is_of_host = !name.contains('/')
+    let name =
+        words.first().filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/'))?;
+    let mut folders = place.path.split(':');
+    let is_of_host = name.rsplit_once('/').is_none_or(|(folder, _)| folders.any(|known| known == folder))
         && place.path.split(':').all(|folder| folder.starts_with('/'))
         && files.is_executable(name).is_none()
         && files.is_executable(&format!("bin/{name}")).is_none()

@@ -92,6 +92,7 @@ impl Programs {
         Some(program)
     }
 
+    /// Also by its path, which joined to whatever folder is itself.
     fn look_up(&self, name: &str) -> Option<(String, PathBuf)> {
         let folders = self.path.split(':').map(Path::new);
         folders.map(|folder| folder.join(name)).find_map(|path| {
@@ -102,7 +103,8 @@ impl Programs {
         })
     }
 
-    /// The same, if the kernel itself can load it and anybody may run it: neither depends on a shell.
+    /// The program of this name, or at this path in one of the folders of [`Programs::path`], if the kernel itself can load
+    /// it and anybody may run it: neither depends on a shell.
     pub(crate) fn find_binary(&self, name: &str) -> Option<String> {
         let (path, file) = self.program(name)?;
         let mut binaries = self.binaries.lock().unwrap_or_else(PoisonError::into_inner);

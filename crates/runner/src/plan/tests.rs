@@ -139,10 +139,12 @@ fn the_shell_is_left_out_only_where_it_would_do_nothing() {
     };
     assert_eq!(words("  true  ", &[]).unwrap(), "true");
     assert_eq!(words("python -m a.b  --n=3 ./x:y", &["A"]).unwrap(), "python|-m|a.b|--n=3|./x:y");
+    assert_eq!(words("/usr/bin/python3 fib.py", &[]).unwrap(), "/usr/bin/python3|fib.py");
     for text in [
         "./run",
         "run",
-        "/bin/true",
+        "/opt/true",
+        "/usr/bin/../true",
         "echo $A",
         "echo *",
         "echo ~",
