@@ -78,7 +78,9 @@ async fn guard(
     let Ok(params) = params else { return Failure::from(ApiError::not_found("Page")).into_response() };
     let here = match enter(&app, access, session, &params) {
         Ok(here) => {
-            Here { flash: super::answer::flash(request.headers()), origin: origin(request.headers()), ..here }
+            // A page that is open already looks again at any moment, also between an action and the page that says so.
+            let flash = (!is_live(&request)).then(|| super::answer::flash(request.headers())).flatten();
+            Here { flash, origin: origin(request.headers()), ..here }
         }
         Err(error) => return Failure::from(error).into_response(),
     };
@@ -181,9 +183,14 @@ fn reaches(here: &Here) -> bool {
     own.is_none() || own == here.project.as_ref().map(|p| p.id)
 }
 
+/// Is it asked for by a page that is open?
+fn is_live(request: &Request) -> bool {
+    request.headers().contains_key("x-live")
+}
+
 fn to_login(request: &Request) -> Response {
     // A fragment or a stream cannot be redirected in a way that anybody would see.
-    if *request.method() != Method::GET || request.headers().contains_key("x-live") {
+    if *request.method() != Method::GET || is_live(request) {
         let error =
             ApiError::new(StatusCode::UNAUTHORIZED, "you are not logged in, or no longer: log in again");
         return Failure::from(error).into_response();

@@ -362,6 +362,26 @@ async fn a_task_tells_its_story() {
 }
 
 #[tokio::test]
+async fn what_an_action_says_waits_for_its_page_not_for_one_that_was_open() {
+    let server = TestServer::start().await;
+    let browser = Browser::with(&server, &server.admin).await;
+    let list = format!("/p/{}/tasks", server.project);
+    let cookie = format!("{}; windlass_said=it%20was%20done", browser.cookie);
+    let ask = |live: Option<&str>| {
+        let request = Request::get(&list).header("cookie", &cookie);
+        let request = live.into_iter().fold(request, |request, beat| request.header("x-live", beat));
+        server.send(request.body(Body::empty()).unwrap())
+    };
+    for beat in ["0", "1"] {
+        let answer = ask(Some(beat)).await;
+        assert!(!answer.text().contains("it was done") && answer.header("set-cookie").is_empty());
+    }
+    let answer = ask(None).await;
+    assert!(answer.text().contains("it was done"));
+    assert!(answer.header("set-cookie").starts_with("windlass_said=;"), "{}", answer.header("set-cookie"));
+}
+
+#[tokio::test]
 async fn many_tasks_are_found_and_changed_at_once() {
     let server = TestServer::start().await;
     server.code("w", json!({})).await;
