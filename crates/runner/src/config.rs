@@ -59,6 +59,15 @@ impl Default for PackageLimits {
     }
 }
 
+/// By what a runner runs container images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageMode {
+    /// By its own sandbox, without an engine.
+    Native,
+    /// By nothing: tasks of images fail and say so.
+    Off,
+}
+
 /// Settings of a runner.
 #[derive(Clone, Debug)]
 pub struct RunnerConfig {
@@ -84,6 +93,8 @@ pub struct RunnerConfig {
     pub api_ca: Option<String>,
     /// Whether and how tasks are isolated.
     pub sandbox: SandboxConfig,
+    /// By what container images are run.
+    pub images: ImageMode,
     /// How its spawner is started.
     pub spawner: SpawnerCommand,
 }
@@ -104,6 +115,7 @@ impl RunnerConfig {
             api_url: None,
             api_ca: None,
             sandbox: SandboxConfig::default(),
+            images: ImageMode::Native,
             spawner: SpawnerCommand::own()?,
         })
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use windlass_model::isolation::Level;
 
-use crate::config::{Limits, SpawnerCommand};
+use crate::config::{ImageMode, Limits, SpawnerCommand};
 use crate::host::{Host, Parts};
 use crate::programs::{INTERPRETERS, find, host_path};
 use crate::sandbox::network::obstacles;
@@ -38,11 +38,16 @@ pub enum State {
 /// Free space below which a runner is likely to run out of it.
 const LITTLE_SPACE: u64 = 1 << 30;
 
-/// Looks at the host of a runner that works in `work_dir` and isolates its tasks by `sandbox`, and runs a task there that
-/// tries what tasks must not be able to do. Leaves nothing behind, except for a switch of the host: where tasks are to have
+/// Looks at the host of a runner that works in `work_dir`, isolates its tasks by `sandbox` and runs container images by
+/// `images`, and runs a task there that tries what tasks must not be able to do. Leaves nothing behind, except for a switch of the host: where tasks are to have
 /// networks of their own, it forwards packets, as with a runner.
-pub async fn doctor(work_dir: &Path, sandbox: &SandboxConfig, spawner: SpawnerCommand) -> Vec<Check> {
-    let mut checks = isolation(sandbox, spawner).await;
+pub async fn doctor(
+    work_dir: &Path,
+    sandbox: &SandboxConfig,
+    images: ImageMode,
+    spawner: SpawnerCommand,
+) -> Vec<Check> {
+    let mut checks = isolation(sandbox, images, spawner).await;
     checks.extend(firewall());
     checks.extend([cgroups(), user_namespaces(), strays(), dumps(), space(work_dir)]);
     checks.extend(INTERPRETERS.into_iter().chain(["go"]).map(interpreter));
@@ -54,7 +59,7 @@ fn check(property: &str, state: State, found: impl Into<String>, advice: Option<
 }
 
 /// The level that tasks have, and what was found out about each property.
-async fn isolation(sandbox: &SandboxConfig, spawner: SpawnerCommand) -> Vec<Check> {
+async fn isolation(sandbox: &SandboxConfig, images: ImageMode, spawner: SpawnerCommand) -> Vec<Check> {
     let host = match look(sandbox, spawner).await {
         Ok(host) => host,
         Err(why) => return vec![check("isolation", State::Bad, why.to_string(), None)],
@@ -83,10 +88,14 @@ async fn isolation(sandbox: &SandboxConfig, spawner: SpawnerCommand) -> Vec<Chec
         let found = "whoever empties it (`nft flush ruleset`) takes the internet from tasks";
         checks.push(check("firewall rules", State::Lacking, found, Some(advice)));
     }
-    let images = host.admits_images();
-    checks.push(match images.is_ok() {
-        true => check("images", State::Good, "run in the sandbox, without an engine", None),
-        false => check("images", State::Lacking, "cannot be run here", images.err().as_deref()),
+    checks.push(match (images, host.admits_images()) {
+        (ImageMode::Off, _) => {
+            check("images", State::Good, "off: runner.images says that none are run", None)
+        }
+        (ImageMode::Native, Ok(())) => {
+            check("images", State::Good, "native: in the sandbox, without an engine", None)
+        }
+        (ImageMode::Native, Err(why)) => check("images", State::Lacking, "cannot be run here", Some(&why)),
     });
     // What no task can find out.
     let told = |what: &&String| !host.checks().iter().any(|check| what.starts_with(&check.property));

@@ -10,7 +10,7 @@ use windlass_model::exit::Exit;
 use windlass_model::isolation::{Isolation, Level};
 use windlass_model::limits::{Limits as TaskLimits, Network as TaskNetwork};
 
-use crate::config::{Limits, RunnerConfig, SpawnerCommand};
+use crate::config::{ImageMode, Limits, RunnerConfig, SpawnerCommand};
 use crate::doctor::Check;
 use crate::ground::Ground;
 use crate::isolation;
@@ -50,6 +50,7 @@ pub(crate) struct Host {
     policy: Policy,
     in_sandbox: bool,
     overlays: bool,
+    images: ImageMode,
     gaps: Gaps,
     network: network::Settings,
     slots: usize,
@@ -102,7 +103,7 @@ impl Host {
             api_url,
             api_ca: config.api_ca.clone(),
         };
-        Self::from_parts(parts)
+        Ok(Self { images: config.images, ..Self::from_parts(parts)? })
     }
 
     /// The same from its parts.
@@ -141,6 +142,7 @@ impl Host {
             checks: Vec::new(),
             policy: sandbox.policy,
             in_sandbox,
+            images: ImageMode::Native,
             overlays: false,
             gaps: Gaps::default(),
             network: sandbox.network.clone(),
@@ -320,6 +322,10 @@ impl Host {
 
     /// Whether tasks can have container images; if not, why, for the package's owner.
     pub(crate) fn admits_images(&self) -> Result<(), String> {
+        if self.images == ImageMode::Off {
+            return Err("the package is a container image, and this runner runs none: its setting runner.images is off"
+                .to_owned());
+        }
         if !self.in_sandbox {
             return Err("the package is a container image, and this runner runs tasks without a sandbox, which images \
                         need: see its setting sandbox.policy"

@@ -51,7 +51,7 @@ pub mod unpack;
 mod warm;
 mod workdir;
 
-pub use config::{Limits, PackageLimits, RunnerConfig, SpawnerCommand};
+pub use config::{ImageMode, Limits, PackageLimits, RunnerConfig, SpawnerCommand};
 pub use doctor::{Check, State, doctor};
 pub use local::{LocalApi, LocalEnd, LocalRun, run_local};
 pub use runner::{Runner, StartError};

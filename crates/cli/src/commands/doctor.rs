@@ -22,7 +22,8 @@ impl Doctor {
         let output = self.connection.output();
         let settings = Settings::new(&SettingFlags::default().layers(|name| std::env::var(name).ok(), &[])?)?;
         let spawner = SpawnerCommand::own().doing("find the windlass program")?;
-        let mut checks = doctor(&settings.runner.work, &settings.runner.sandbox, spawner).await;
+        let own = &settings.runner;
+        let mut checks = doctor(&own.work, &own.sandbox, own.images, spawner).await;
         checks.push(self.server().await);
         if output.json {
             let checks: Vec<_> = checks

@@ -126,6 +126,7 @@ pub(super) fn start(
         api_url: own.api_url.clone(),
         api_ca: ca,
         sandbox: own.sandbox.clone(),
+        images: own.images,
         spawner,
     };
     Running::start(config, client).map_err(|e| {

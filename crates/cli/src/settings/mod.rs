@@ -19,7 +19,7 @@ use clap::Args;
 use windlass_model::package::MAX_ENTRIES;
 use windlass_model::wire::Limits;
 use windlass_runner::sandbox::network;
-use windlass_runner::{Policy, SandboxConfig};
+use windlass_runner::{ImageMode, Policy, SandboxConfig};
 
 use windlass_store::postgres::Address;
 
@@ -140,6 +140,8 @@ pub(crate) struct RunnerSettings {
     pub(crate) api_url: Option<String>,
     /// How tasks are isolated.
     pub(crate) sandbox: SandboxConfig,
+    /// By what container images are run.
+    pub(crate) images: ImageMode,
 }
 
 impl SettingFlags {
@@ -285,6 +287,7 @@ impl Settings {
                 kill_grace: duration("runner.kill_grace")?,
                 drain_limit: duration("runner.drain_limit")?,
                 api_url: Some(text("runner.api_url")).filter(|url| !url.is_empty()),
+                images: layers.read("runner.images", images)?,
                 sandbox: SandboxConfig {
                     policy: layers.read("sandbox.policy", policy)?,
                     binds: layers.read("sandbox.binds", |_| folders(list("sandbox.binds")))?,
@@ -341,6 +344,15 @@ fn listen(text: &str) -> Result<String, String> {
     match text.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
         _ => Err(format!("{text:?} is not HOST:PORT, such as 127.0.0.1:8080")),
+    }
+}
+
+fn images(text: &str) -> Result<ImageMode, String> {
+    match text {
+        "native" => Ok(ImageMode::Native),
+        "off" => Ok(ImageMode::Off),
+        "engine" => Err("this version runs images by no engine: native runs them in the sandbox".to_owned()),
+        _ => Err(format!("{text:?} is neither native nor off")),
     }
 }
 
