@@ -81,6 +81,9 @@ pub struct ClaimRequest {
     /// The runner holds nothing: whatever was handed to it some time ago has not arrived.
     #[serde(default)]
     pub is_idle: bool,
+    /// How busy its host is; a claim that waits says so, as a runner that holds nothing sends no heartbeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<HostLoad>,
 }
 
 /// Tasks handed to a runner, with everything needed to run them but the packages.
@@ -159,6 +162,22 @@ pub struct Heartbeat {
     /// Longest time to hold the answer back while there is nothing to tell. The lease is extended at once.
     #[serde(default)]
     pub wait_ms: u64,
+    /// How busy its host is; none: it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<HostLoad>,
+}
+
+/// How busy a runner's host is, with everything that runs on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostLoad {
+    /// Processes that ran or waited for a processor or a disk, on average over a minute, in thousandths.
+    pub load_millis: u32,
+    /// Processors that are on.
+    pub processors: u32,
+    /// Memory that could not be had without taking it from somebody.
+    pub memory_used_bytes: u64,
+    /// All memory.
+    pub memory_bytes: u64,
 }
 
 /// An attempt that a runner holds.

@@ -15,6 +15,7 @@
 //! | [`spawner`], `supervise`, `outlet` | starting processes; following one to its end; reading its output |
 //! | `warm` | workers that take one task after another |
 //! | `deaths` | spawners that died under a task |
+//! | `load` | how busy the host is |
 //! | [`sandbox`] | what keeps a task in its slot |
 //! | [`capture`], `logs`, `spool` | output as bounded, numbered chunks; its way to the server; where it waits for that |
 //! | `selftest`, [`isolation`], [`mod@doctor`] | what is isolated and what is missing |
@@ -30,6 +31,7 @@ mod image;
 mod imprint;
 mod instance;
 pub mod isolation;
+mod load;
 pub mod local;
 mod logs;
 mod outlet;

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use windlass_model::id::RunnerId;
 use windlass_model::isolation::Level;
 use windlass_model::lease::Fence;
-use windlass_model::runner::{Held, RunnerRecord};
+use windlass_model::runner::{Held, HostLoad, RunnerRecord};
 use windlass_model::time::Timestamp;
 
 /// The live sessions.
@@ -37,6 +37,7 @@ pub struct Session {
     draining: AtomicBool,
     told_draining: AtomicBool,
     extended_ms: AtomicI64,
+    load: Mutex<Option<(HostLoad, Timestamp)>>,
     changed: Notify,
     attempts: Mutex<HashMap<Fence, Note>>,
 }
@@ -71,6 +72,7 @@ impl Sessions {
             draining: AtomicBool::new(record.is_draining),
             told_draining: AtomicBool::new(false),
             extended_ms: AtomicI64::new(record.seen_at.as_millis()),
+            load: Mutex::default(),
             changed: Notify::new(),
             attempts: Mutex::default(),
         });
@@ -151,6 +153,18 @@ impl Session {
     /// How long ago its lease was extended.
     pub fn since_extended(&self, now: Timestamp) -> Duration {
         now.since(Timestamp::from_millis(self.extended_ms.load(Ordering::Relaxed)))
+    }
+
+    /// How busy its host is, as it said at `now`; none: it did not say.
+    pub fn loaded(&self, load: Option<HostLoad>, now: Timestamp) {
+        if let Some(load) = load {
+            *self.load.lock() = Some((load, now));
+        }
+    }
+
+    /// How busy its host was when it last said so here, unless that is longer ago than `fresh`.
+    pub fn load(&self, fresh: Duration, now: Timestamp) -> Option<HostLoad> {
+        self.load.lock().filter(|(_, at)| now.since(*at) <= fresh).map(|(load, _)| load)
     }
 
     /// What was handed out at least `patience` ago and never named by the runner, which names everything it holds
@@ -241,6 +255,18 @@ mod tests {
         assert!(!session.tell(&[held(1)], Timestamp::default()));
         session.set_draining(true);
         assert!(session.tell_draining() && !session.tell_draining());
+    }
+
+    #[test]
+    fn what_a_host_was_busy_with_is_soon_forgotten() {
+        let (session, at) = (session(), Timestamp::from_secs);
+        let load = HostLoad { load_millis: 1500, processors: 4, ..HostLoad::default() };
+        let fresh = Duration::from_secs(30);
+        assert_eq!(session.load(fresh, at(0)), None);
+        session.loaded(Some(load), at(10));
+        session.loaded(None, at(20));
+        assert_eq!(session.load(fresh, at(40)), Some(load), "a call that says nothing takes nothing back");
+        assert_eq!(session.load(fresh, at(41)), None);
     }
 
     #[test]

@@ -73,15 +73,19 @@ async fn list(connection: &Connection, all: bool) -> Result<u8, Failure> {
         return Ok(0);
     }
     let now = when::now();
-    let mut table = Table::new(&["NAME", "ID", "STATUS", "CLUSTER", "BUSY", "ISOLATION", "SEEN", "VERSION"]);
+    let mut table =
+        Table::new(&["NAME", "ID", "STATUS", "CLUSTER", "BUSY", "LOAD", "ISOLATION", "SEEN", "VERSION"]);
     let mut missing = Vec::new();
     for r in runners {
         let busy = format!("{}/{}", r.running, r.slots);
+        let load = r.load.map_or("-".to_owned(), |load| {
+            format!("{:.2}/{}", f64::from(load.load_millis) / 1000.0, load.processors)
+        });
         let seen = when::relative(r.seen_at, now);
         missing.extend(
             r.isolation.missing.iter().map(|what| format!("{} is missing isolation of {what}", r.name)),
         );
-        table.row([r.name, r.id, r.status, r.cluster, busy, r.isolation.level, seen, r.version]);
+        table.row([r.name, r.id, r.status, r.cluster, busy, load, r.isolation.level, seen, r.version]);
     }
     table.print(output, "no runners; `windlass runner` starts one")?;
     missing.iter().for_each(note);

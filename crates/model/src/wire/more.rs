@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::runner::RunnerRecord;
+use crate::runner::{HostLoad, RunnerRecord};
 use crate::time::Wire;
 
 /// A runner as operators read it.
@@ -28,6 +28,10 @@ pub struct Runner {
     /// How it isolates tasks.
     #[schema(value_type = Object)]
     pub isolation: crate::runner::Isolation,
+    /// How busy its host is; none: it has not said so lately.
+    #[schema(value_type = Option<Object>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<HostLoad>,
     /// When it registered.
     #[schema(value_type = String)]
     pub started_at: Wire,
@@ -37,8 +41,8 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// The runner as operators read it, with the number of tasks it runs now.
-    pub fn present(record: &RunnerRecord, running: u32) -> Self {
+    /// The runner as operators read it, with the number of tasks it runs now and what it last said of its host.
+    pub fn present(record: &RunnerRecord, running: u32, load: Option<HostLoad>) -> Self {
         let status = match record {
             RunnerRecord { gone_at: Some(_), .. } => "gone",
             RunnerRecord { is_draining: true, .. } => "draining",
@@ -54,6 +58,7 @@ impl Runner {
             labels: record.about.labels.clone(),
             version: record.about.version.clone(),
             isolation: record.about.isolation.clone(),
+            load,
             started_at: record.started_at.into(),
             seen_at: record.seen_at.into(),
         }

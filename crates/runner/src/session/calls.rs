@@ -13,6 +13,8 @@ use windlass_model::runner::{
     Claim, ClaimRequest, Finish, FinishAnswer, Heartbeat, HeartbeatAnswer, Held, Release, Report,
 };
 
+use crate::load::Host;
+
 /// Longest time a server may take for reports beyond what it was asked to wait: they may be large.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// Longest time that anything else may take is a third of the lease, but not less than this.
@@ -46,6 +48,7 @@ pub(super) struct Calls {
     link: RunnerSession,
     /// Longest time a server may take for anything else: so much less than the lease that another one can be asked.
     patience: Duration,
+    host: Host,
     /// Each with the tasks that it may bring.
     on_their_way: FuturesUnordered<Call>,
     wanted: usize,
@@ -62,6 +65,7 @@ impl Calls {
         Self {
             link,
             patience: (lease / 3).max(LEAST_PATIENCE),
+            host: Host::new(),
             on_their_way: FuturesUnordered::new(),
             wanted: 0,
             is_polling: false,
@@ -76,7 +80,8 @@ impl Calls {
     /// `is_idle`.
     pub(super) fn claim(&mut self, want: usize, wait: Duration, is_idle: bool) {
         let (link, limit) = (self.link.clone(), self.patience);
-        let request = ClaimRequest { want: want as u32, wait_ms: wait.as_millis() as u64, is_idle };
+        let wait_ms = wait.as_millis() as u64;
+        let request = ClaimRequest { want: want as u32, wait_ms, is_idle, load: self.host.load() };
         self.wanted += want;
         self.is_polling = true;
         self.on_their_way.push(Box::pin(async move {
@@ -87,7 +92,8 @@ impl Calls {
     /// Reports, and asks for up to `want` tasks that are due at once.
     pub(super) fn finish(&mut self, reports: Vec<Report>, want: usize) {
         // It does not wait for work: nobody could say whether the reports arrived while it does.
-        let claim = (want > 0).then_some(ClaimRequest { want: want as u32, wait_ms: 0, is_idle: false });
+        let claim =
+            (want > 0).then_some(ClaimRequest { want: want as u32, wait_ms: 0, is_idle: false, load: None });
         let (link, finish) = (self.link.clone(), Finish { reports, claim });
         self.wanted += want;
         self.reporting = finish.reports.iter().map(|report| report.held).collect();
@@ -100,7 +106,7 @@ impl Calls {
     /// Names everything that is held, and lets the server wait for `wait` until it has news.
     pub(super) fn heartbeat(&mut self, holds: Vec<Held>, wait: Duration) {
         let (link, limit) = (self.link.clone(), wait + self.patience);
-        let heartbeat = Heartbeat { holds, wait_ms: wait.as_millis() as u64 };
+        let heartbeat = Heartbeat { holds, wait_ms: wait.as_millis() as u64, load: self.host.load() };
         let sent_at = Instant::now();
         self.on_their_way.push(Box::pin(async move {
             (Answer::Heartbeat { sent_at, answer: within(limit, link.heartbeat(&heartbeat)).await }, 0)

@@ -90,6 +90,7 @@ pub async fn claim(
     RunnerJson(request, _hold): RunnerJson<ClaimRequest>,
 ) -> Answer {
     let session = heard(&app, runner).await?;
+    session.loaded(request.load, app.now());
     if request.is_idle {
         give_back(&app, &session, &session.undelivered(app.now(), app.config.lease_ttl)).await;
     }
@@ -290,6 +291,7 @@ pub async fn heartbeat(
     let longest = app.config.max_wait.min(app.config.lease_ttl / 2);
     let deadline = Instant::now() + Duration::from_millis(request.wait_ms).min(longest);
     session.confirm(&request.holds);
+    session.loaded(request.load, app.now());
     loop {
         let (cancelled, changed) = (app.store.signals().cancels().notified(), session.changed());
         tokio::pin!(cancelled, changed);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use windlass_model::id::RunnerId;
-use windlass_model::runner::RunnerRecord;
+use windlass_model::runner::{HostLoad, RunnerRecord};
 use windlass_model::wire::more::{Runner, RunnerList};
 
 use super::params::Id;
@@ -16,8 +16,14 @@ use crate::error::{Answer, ApiError, json, said};
 pub async fn list(State(app): State<Arc<App>>) -> Answer {
     let runners = in_order(&app).await?;
     Ok(json(&RunnerList {
-        runners: runners.iter().map(|(r, running)| Runner::present(r, *running)).collect(),
+        runners: runners.iter().map(|(r, running)| Runner::present(r, *running, load(&app, r))).collect(),
     }))
+}
+
+/// What the runner said of its host within the last lease, if it said so to this server.
+pub(crate) fn load(app: &App, runner: &RunnerRecord) -> Option<HostLoad> {
+    let session = app.sessions.get(runner.id).filter(|_| runner.gone_at.is_none())?;
+    session.load(app.config.lease_ttl, app.now())
 }
 
 /// Every runner with the number of tasks it runs, live ones first, newest first.

@@ -7,13 +7,14 @@ use axum::extract::State;
 use windlass_model::id::RunnerId;
 use windlass_model::isolation::Level;
 use windlass_model::project::Scope;
+use windlass_model::runner::HostLoad;
 use windlass_model::wire::more::Runner;
 
 use super::answer::{Shown, done, show};
 use super::form::Form;
 use super::guard::Here;
 use super::shell::Shell;
-use super::show::When;
+use super::show::{When, bytes};
 use crate::api::params::Id;
 use crate::api::runners as api;
 use crate::app::App;
@@ -40,6 +41,7 @@ struct RunnerRow {
     is_gone: bool,
     running: u32,
     slots: u32,
+    load: Option<Load>,
     level: String,
     is_too_weak: bool,
     missing: Vec<String>,
@@ -47,6 +49,29 @@ struct RunnerRow {
     version: String,
     started: When,
     seen: When,
+}
+
+/// How busy its host is: numbers for a meter, and as people read them.
+struct Load {
+    millis: u32,
+    of_millis: u64,
+    shown: String,
+    memory: u64,
+    of_memory: u64,
+    memory_shown: String,
+}
+
+impl Load {
+    fn new(load: HostLoad) -> Self {
+        Self {
+            millis: load.load_millis,
+            of_millis: u64::from(load.processors) * 1000,
+            shown: format!("{:.2} / {}", f64::from(load.load_millis) / 1000.0, load.processors),
+            memory: load.memory_used_bytes,
+            of_memory: load.memory_bytes,
+            memory_shown: format!("{} / {}", bytes(load.memory_used_bytes), bytes(load.memory_bytes)),
+        }
+    }
 }
 
 /// `GET /p/{project}/runners`: those of every project.
@@ -60,7 +85,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, here: Here) -> Shown {
         if gone > GONE {
             break;
         }
-        let shown = Runner::present(&record, running);
+        let shown = Runner::present(&record, running, api::load(&app, &record));
         rows.push(RunnerRow {
             id: shown.id,
             name: shown.name,
@@ -70,6 +95,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, here: Here) -> Shown {
             status: shown.status,
             running,
             slots: shown.slots,
+            load: shown.load.map(Load::new),
             is_too_weak: record.about.isolation.at_least() < demand,
             level: shown.isolation.level,
             missing: shown.isolation.missing,

@@ -76,7 +76,10 @@ async fn tasks_of_a_strict_project_keep_no_others_waiting() {
     // It waits already when the task comes: it must be woken for it, and was not for the others.
     let (claim, queued) = tokio::time::timeout(LIMIT, async {
         tokio::join!(
-            weak.call::<_, Claim>("claim", &ClaimRequest { want: 4, wait_ms: 60_000, is_idle: false }),
+            weak.call::<_, Claim>(
+                "claim",
+                &ClaimRequest { want: 4, wait_ms: 60_000, is_idle: false, load: None }
+            ),
             async {
                 tokio::task::yield_now().await;
                 server.call(Method::POST, &path, &server.admin, Some(body)).await.json()
@@ -98,7 +101,10 @@ async fn a_demand_that_is_lowered_lets_waiting_runners_go_on() {
     let weak = server.isolating(Level::Process).await;
     let (claim, _) = tokio::time::timeout(LIMIT, async {
         tokio::join!(
-            weak.call::<_, Claim>("claim", &ClaimRequest { want: 1, wait_ms: 60_000, is_idle: false }),
+            weak.call::<_, Claim>(
+                "claim",
+                &ClaimRequest { want: 1, wait_ms: 60_000, is_idle: false, load: None }
+            ),
             async {
                 tokio::task::yield_now().await;
                 server.demand(json!({ "min_isolation": "process" })).await

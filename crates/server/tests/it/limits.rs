@@ -33,7 +33,8 @@ async fn limits_of_a_package_are_kept_by_revision_and_reach_the_runner() {
     assert_eq!((&revisions[0]["memory"], &revisions[0]["cpu"]), (&json!(64 << 20), &json!(0.25)));
     assert_eq!((&revisions[1]["memory"], &revisions[1]["cpu"]), (&json!(512 << 20), &json!(0.25)));
     server.queue(json!({ "code_name": "w" })).await;
-    let claim: Claim = runner.call("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: false }).await;
+    let claim: Claim =
+        runner.call("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: false, load: None }).await;
     let expected = Limits { cpu_millis: 250, processes: 20, disk_bytes: 1 << 20, ..Limits::DEFAULT };
     assert_eq!((claim.revisions[0].limits, claim.revisions[0].network), (expected, Network::None));
 }

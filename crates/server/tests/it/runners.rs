@@ -6,25 +6,29 @@ use http::Method;
 use serde_json::json;
 use windlass_model::exit::Exit;
 use windlass_model::runner::{
-    Assignment, Claim, ClaimRequest, Finish, FinishAnswer, Heartbeat, HeartbeatAnswer, Held, Release, Report,
+    Assignment, Claim, ClaimRequest, Finish, FinishAnswer, Heartbeat, HeartbeatAnswer, Held, HostLoad,
+    Release, Report,
 };
 use windlass_server::loops::rescuer;
 
+use crate::hud::Browser;
 use crate::server::{TestRunner, TestServer, held, report};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
 impl TestRunner<'_> {
     async fn beat(&self, holds: Vec<Held>, wait_ms: u64) -> HeartbeatAnswer {
-        self.call("heartbeat", &Heartbeat { holds, wait_ms }).await
+        self.call("heartbeat", &Heartbeat { holds, wait_ms, load: None }).await
     }
 
     async fn claim_idle(&self) -> Vec<Assignment> {
-        self.call::<_, Claim>("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: true }).await.tasks
+        self.call::<_, Claim>("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: true, load: None })
+            .await
+            .tasks
     }
 
     async fn wait_for_tasks(&self, want: u32) -> Claim {
-        self.call("claim", &ClaimRequest { want, wait_ms: 60_000, is_idle: false }).await
+        self.call("claim", &ClaimRequest { want, wait_ms: 60_000, is_idle: false, load: None }).await
     }
 }
 
@@ -78,7 +82,8 @@ async fn a_claim_takes_only_its_cluster_and_ends_when_the_time_is_up() {
     server.code("w", json!({})).await;
     server.queue(json!({ "code_name": "w", "cluster": "gpu" })).await;
     let runner = server.runner(1).await;
-    let none: Claim = runner.call("claim", &ClaimRequest { want: 1, wait_ms: 20, is_idle: false }).await;
+    let none: Claim =
+        runner.call("claim", &ClaimRequest { want: 1, wait_ms: 20, is_idle: false, load: None }).await;
     assert_eq!(none, Claim::default());
     assert_eq!(server.runner_in("gpu", 1).await.claim(1).await.len(), 1);
 }
@@ -186,7 +191,7 @@ async fn a_report_and_the_next_claim_are_one_call() {
     }
     let runner = server.runner(1).await;
     let task = runner.claim_one().await;
-    let claim = Some(ClaimRequest { want: 1, wait_ms: 0, is_idle: false });
+    let claim = Some(ClaimRequest { want: 1, wait_ms: 0, is_idle: false, load: None });
     let answer: FinishAnswer =
         runner.call("finish", &Finish { reports: vec![report(&task, Exit::Code(0))], claim }).await;
     assert_eq!((answer.lost.len(), answer.claim.tasks.len()), (0, 1));
@@ -329,8 +334,10 @@ async fn runners_whom_nobody_could_hear_get_their_time_when_the_server_is_back()
     rescuer::run_once(&server.app, server.app.now()).await.unwrap();
     assert_eq!(server.status(&id).await, "running");
     assert_eq!(lives.finish(vec![report(&task, Exit::Code(0))]).await.lost, []);
-    let silent =
-        server.runner_of(dead).raw("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: true }).await;
+    let silent = server
+        .runner_of(dead)
+        .raw("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: true, load: None })
+        .await;
     assert_eq!(silent.status, 404, "who was not heard meanwhile is gone");
 }
 
@@ -357,7 +364,10 @@ async fn a_runner_that_leaves_gives_everything_back() {
     runner.claim_one().await;
     assert_eq!(runner.raw("release", &Release { holds: vec![], leave: true }).await.status, 200);
     assert_eq!(server.status(&id).await, "queued");
-    assert_eq!(runner.raw("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: false }).await.status, 404);
+    assert_eq!(
+        runner.raw("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: false, load: None }).await.status,
+        404
+    );
     let clusters = server.call(Method::GET, "/2/clusters/default", &server.admin, None).await.json();
     assert_eq!(clusters["cluster"]["runners_total"], 0);
 }
@@ -372,4 +382,29 @@ async fn a_concurrency_limit_holds() {
     assert_eq!(tasks.len(), 2);
     runner.finish(vec![report(&tasks[0], Exit::Code(0))]).await;
     assert_eq!(runner.claim(10).await.len(), 1);
+}
+
+#[tokio::test]
+async fn how_busy_a_host_is_is_shown_while_it_is_news() {
+    let server = TestServer::start().await;
+    let runner = server.runner(2).await;
+    let list = async || {
+        server.call(Method::GET, "/2/runners", &server.admin, None).await.json()["runners"][0].clone()
+    };
+    assert_eq!(list().await.get("load"), None, "an older runner does not say");
+    let load =
+        HostLoad { load_millis: 1250, processors: 8, memory_used_bytes: 3 << 30, memory_bytes: 16 << 30 };
+    let beat = Heartbeat { holds: vec![], wait_ms: 0, load: Some(load) };
+    runner.call::<_, HeartbeatAnswer>("heartbeat", &beat).await;
+    assert_eq!(list().await["load"], json!(load));
+    let browser = Browser::with(&server, &server.admin).await;
+    let html = browser.page(&format!("/p/{}/runners", server.project)).await;
+    assert!(html.contains("1.25 / 8") && html.contains("3.0 GiB / 16 GiB"), "{html}");
+
+    server.advance(server.app.config.lease_ttl + Duration::from_millis(1));
+    assert_eq!(list().await.get("load"), None);
+    let load = HostLoad { load_millis: 20, ..load };
+    let claim = ClaimRequest { want: 1, wait_ms: 0, is_idle: true, load: Some(load) };
+    runner.call::<_, Claim>("claim", &claim).await;
+    assert_eq!(list().await["load"], json!(load), "one that holds nothing says so when it asks for work");
 }

@@ -11,7 +11,8 @@ use crate::server::{KEY, TestServer, report};
 async fn handed_out(server: &TestServer) -> Value {
     server.queue(json!({ "code_name": "w" })).await;
     let runner = server.runner(1).await;
-    let claim: Claim = runner.call("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: false }).await;
+    let claim: Claim =
+        runner.call("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: false, load: None }).await;
     runner.finish(vec![report(&claim.tasks[0], Exit::Code(0))]).await;
     json!(claim.revisions[0].env_vars)
 }

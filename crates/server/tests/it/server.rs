@@ -258,7 +258,9 @@ impl TestRunner<'_> {
     }
 
     pub(crate) async fn claim(&self, want: u32) -> Vec<Assignment> {
-        self.call::<_, Claim>("claim", &ClaimRequest { want, wait_ms: 0, is_idle: false }).await.tasks
+        self.call::<_, Claim>("claim", &ClaimRequest { want, wait_ms: 0, is_idle: false, load: None })
+            .await
+            .tasks
     }
 
     pub(crate) async fn claim_one(&self) -> Assignment {

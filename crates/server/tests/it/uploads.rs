@@ -185,7 +185,10 @@ async fn a_new_upload_is_a_new_revision_and_options_alone_keep_the_zip() {
     let runner = server.runner(1).await;
     server.queue(json!({ "code_name": "w" })).await;
     let claim: windlass_model::runner::Claim = runner
-        .call("claim", &windlass_model::runner::ClaimRequest { want: 1, wait_ms: 0, is_idle: false })
+        .call(
+            "claim",
+            &windlass_model::runner::ClaimRequest { want: 1, wait_ms: 0, is_idle: false, load: None },
+        )
         .await;
     let package = claim.revisions[0].package.clone().unwrap();
     let path = format!("/2/runners/packages/{}", package.sha256);
@@ -400,7 +403,10 @@ async fn a_roll_back_runs_what_ran_before() {
     server.queue(json!({ "code_name": "w" })).await;
     let runner = server.runner(1).await;
     let claim: windlass_model::runner::Claim = runner
-        .call("claim", &windlass_model::runner::ClaimRequest { want: 1, wait_ms: 0, is_idle: false })
+        .call(
+            "claim",
+            &windlass_model::runner::ClaimRequest { want: 1, wait_ms: 0, is_idle: false, load: None },
+        )
         .await;
     assert_eq!(claim.revisions[0].env_vars["KEY"], "one", "the value that was sealed then");
 

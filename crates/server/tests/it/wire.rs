@@ -85,7 +85,7 @@ async fn answers(server: &TestServer) -> String {
     let runner = server.runner(2).await;
     let claim = shot!(
         "POST runners/{id}/claim",
-        runner.raw("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: false })
+        runner.raw("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: false, load: None })
     );
     let task = serde_json::from_slice::<Claim>(&claim.body).unwrap().tasks.pop().unwrap();
     shot!(
