@@ -15,6 +15,8 @@ pub struct SpawnerCommand {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
+    /// What it has in its environment beside ours. Tasks do not get it.
+    pub env: Vec<(String, String)>,
 }
 
 impl SpawnerCommand {
@@ -23,7 +25,7 @@ impl SpawnerCommand {
         // The name that the kernel keeps works also after the file was replaced by a newer one.
         let own = PathBuf::from("/proc/self/exe");
         let program = if own.exists() { own } else { std::env::current_exe()? };
-        Ok(Self { program, args: vec!["spawner".to_owned()] })
+        Ok(Self { program, args: vec!["spawner".to_owned()], env: Vec::new() })
     }
 }
 

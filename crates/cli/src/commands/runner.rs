@@ -110,6 +110,8 @@ pub(super) fn start(
     let own = &settings.runner;
     let mut spawner = SpawnerCommand::own().doing("find the windlass program")?;
     spawner.args.push(open_files.to_string());
+    // Our allocator asks for large pages, of which a small process uses little; and a copy of it is made for each task.
+    spawner.env.push(("MIMALLOC_ARENA_EAGER_COMMIT".to_owned(), "0".to_owned()));
     let config = RunnerConfig {
         name: own.name.clone(),
         cluster: own.cluster.clone(),

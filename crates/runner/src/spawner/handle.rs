@@ -379,6 +379,7 @@ impl Connection {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
         let mut process = Command::new(&command.program)
             .args(&command.args)
+            .envs(command.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .spawn()

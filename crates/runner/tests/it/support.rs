@@ -105,7 +105,7 @@ pub(crate) fn spawner() -> SpawnerCommand {
     // A copy where another user can reach it.
     let copy = std::env::var_os("WINDLASS_TEST_SPAWNER");
     let program = copy.map_or_else(|| env!("CARGO_BIN_EXE_windlass-spawner").into(), Into::into);
-    SpawnerCommand { program, args: Vec::new() }
+    SpawnerCommand { program, args: Vec::new(), env: Vec::new() }
 }
 
 pub(crate) fn runtime(runtime: &str, file_name: &str) -> Launch {
