@@ -35,7 +35,7 @@ pub async fn cancel(
     let query = deliberate(query, body)?;
     let open = [Status::Queued, Status::Preparing, Status::Running].into_iter().collect();
     let cancelled = match filters::tasks(&app, project, &query, open).await? {
-        Some(wanted) => cancel_all_of(&app, wanted).await?,
+        Some(wanted) => cancel_all_of(&app, wanted, |_| true, usize::MAX).await?.0,
         None => 0,
     };
     Ok(json(&BulkCancelled { msg: "Cancelled".to_owned(), cancelled }))
@@ -51,22 +51,31 @@ pub async fn cancel_all(
     let code = app.code_of(project, id).await?;
     let statuses = [Status::Queued, Status::Preparing, Status::Running].into_iter().collect();
     let wanted = TaskQuery { code: Some(code.id), statuses, ..TaskQuery::of(project, STEP) };
-    cancel_all_of(&app, wanted).await?;
+    cancel_all_of(&app, wanted, |_| true, usize::MAX).await?;
     Ok(said("Cancelled"))
 }
 
-/// Cancels every task that the query means and that has not ended. Returns how many.
-pub(crate) async fn cancel_all_of(app: &App, mut wanted: TaskQuery) -> Result<u64, ApiError> {
+/// Cancels every task that the query means, that `is_meant` and that has not ended. Returns how many; and where to go on
+/// if there are more after `reach` tasks were looked at.
+pub(crate) async fn cancel_all_of(
+    app: &App,
+    mut wanted: TaskQuery,
+    is_meant: impl Fn(&Task) -> bool,
+    reach: usize,
+) -> Result<(u64, Option<TaskId>), ApiError> {
     (wanted.skip, wanted.limit) = (0, STEP);
-    let mut cancelled = 0;
+    let (mut cancelled, mut seen) = (0, 0);
     loop {
-        let ids: Vec<TaskId> = app.store.tasks(&wanted).await?.iter().map(|t| t.new.id).collect();
+        let tasks = app.store.tasks(&wanted).await?;
+        seen += tasks.len();
+        let ids: Vec<TaskId> = tasks.iter().filter(|task| is_meant(task)).map(|t| t.new.id).collect();
         let outcomes = app.store.cancel_unless_final(&ids, app.now()).await?;
         let done = |c: &&Cancelled| matches!(c, Cancelled::AtOnce | Cancelled::Requested);
         cancelled += outcomes.iter().filter(done).count() as u64;
-        match ids.last() {
-            Some(last) if ids.len() == STEP => wanted.before = Some(last.seq()),
-            _ => return Ok(cancelled),
+        match tasks.last().map(|task| task.new.id).filter(|_| tasks.len() == STEP) {
+            None => return Ok((cancelled, None)),
+            Some(last) if seen >= reach => return Ok((cancelled, Some(last))),
+            Some(last) => wanted.before = Some(last.seq()),
         }
     }
 }
@@ -87,29 +96,34 @@ pub async fn retry(
     wanted.statuses =
         Status::ALL.into_iter().filter(|&s| wanted.statuses.contains(s) && s.is_final()).collect();
     wanted.skip = 0;
-    let (retried, rest) = retry_all_of(&app, project, wanted, origin).await?;
+    let (retried, rest) = retry_all_of(&app, wanted, |_| true, usize::MAX, origin).await?;
     Ok(done(retried, rest))
 }
 
-/// Queues a new task for each that the query means, as many as one request may; and where to go on if there are more.
+/// Queues a new task for each that the query means and that `is_meant`, as many as one request may; and where to go on
+/// if there are more, or after `reach` tasks were looked at.
 pub(crate) async fn retry_all_of(
     app: &App,
-    project: ProjectId,
     mut wanted: TaskQuery,
+    is_meant: impl Fn(&Task) -> bool,
+    reach: usize,
     origin: Origin,
 ) -> Result<(Vec<TaskRef>, Option<TaskId>), ApiError> {
     let mut retried: Vec<TaskRef> = Vec::new();
-    let most = app.config.limits.tasks_per_request;
+    let (project, most) = (wanted.project, app.config.limits.tasks_per_request);
+    let mut seen = 0;
     loop {
         wanted.limit = STEP.min(most - retried.len());
-        let old = app.store.tasks(&wanted).await?;
+        let mut old = app.store.tasks(&wanted).await?;
+        seen += old.len();
         let last = old.last().map(|t| t.new.id);
         let is_full = old.len() == wanted.limit;
+        old.retain(&is_meant);
         retried.extend(retry_these(app, project, old, origin).await?);
         let Some(last) = last.filter(|_| is_full) else {
             return Ok((retried, None));
         };
-        if retried.len() >= most {
+        if retried.len() >= most || seen >= reach {
             return Ok((retried, Some(last)));
         }
         wanted.before = Some(last.seq());

@@ -60,7 +60,7 @@ impl App {
                 label: order.label,
                 schedule: None,
                 parent: origin.parent,
-                retry_of: None,
+                retry_of: origin.retry_of,
                 trace: origin.trace,
                 payload: order.payload,
             });
@@ -98,6 +98,8 @@ impl App {
 pub struct Origin {
     /// The task whose attempt asks.
     pub parent: Option<TaskId>,
+    /// The task that they repeat, changed.
+    pub retry_of: Option<TaskId>,
     /// The header `traceparent`. One that is none is ignored, as the recommendation has it.
     pub trace: Option<TraceParent>,
 }
@@ -107,7 +109,7 @@ impl<S: Sync> FromRequestParts<S> for Origin {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Caller(caller) = Caller::from_request_parts(parts, state).await?;
-        Ok(Origin { parent: caller.task(), trace: trace(&parts.headers) })
+        Ok(Origin { parent: caller.task(), retry_of: None, trace: trace(&parts.headers) })
     }
 }
 

@@ -91,7 +91,7 @@ pub(super) async fn edit(
     Ok(show(&page))
 }
 
-/// `POST /p/{project}/queue`: shows the new task.
+/// `POST /p/{project}/queue`: shows the new task. With `retry_of` it is one that was done before, changed.
 pub(super) async fn queue(State(app): State<Arc<App>>, InProject(project): InProject, form: Form) -> Shown {
     let request = TaskRequest {
         code_name: form.text("code_name"),
@@ -104,6 +104,13 @@ pub(super) async fn queue(State(app): State<Arc<App>>, InProject(project): InPro
         ..TaskRequest::default()
     };
     let order = request.validate(&app.config.limits)?;
-    let queued = app.queue(project, Origin::default(), vec![order], Key::default()).await?;
+    let origin = match form.0.id("retry_of")?.map(TaskId) {
+        None => Origin::default(),
+        Some(id) => {
+            let trace = app.task_of(project, id).await?.new.trace;
+            Origin { retry_of: Some(id), trace, ..Origin::default() }
+        }
+    };
+    let queued = app.queue(project, origin, vec![order], Key::default()).await?;
     Ok(to_task(project, queued.first().map(|t| t.id), "Queued"))
 }

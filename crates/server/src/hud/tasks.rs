@@ -15,7 +15,7 @@ use super::answer::{Shown, done, show};
 use super::choices::code_names;
 use super::form::Form;
 use super::guard::Here;
-use super::matches;
+use super::matches::{Meant, has_text};
 use super::payload;
 use super::same::{Same, quoted};
 use super::shell::Shell;
@@ -183,7 +183,8 @@ pub(super) async fn page(
             .into_iter()
             .map(|name| Choice { is_chosen: Some(name.as_str()) == chosen, name })
             .collect(),
-        same: vec![listing(project, &query, &filter)],
+        // The API does not look for a text.
+        same: if text.is_empty() { vec![listing(project, &query, &filter)] } else { Vec::new() },
         is_filtered: !filter.query.is_empty(),
         filter,
         rows,
@@ -250,14 +251,6 @@ async fn find(app: &App, mut wanted: TaskQuery, text: &str, may_reveal: bool) ->
     }
 }
 
-fn has_text(task: &Task, text: &str, may_reveal: bool) -> bool {
-    let has = |within: &str| within.to_lowercase().contains(text);
-    has(&task.state.msg)
-        || task.new.label.as_deref().is_some_and(has)
-        || task.new.id.to_string() == text
-        || payload::has_text(&task.new.payload, text, may_reveal)
-}
-
 impl Filter {
     fn of(query: &Query) -> Self {
         let text = |key: &str| query.get(key).unwrap_or_default().to_owned();
@@ -303,12 +296,18 @@ struct BulkPage {
     /// `cancel` or `retry`.
     verb: &'static str,
     number: String,
+    /// What is not known of the number.
+    note: String,
     filter: String,
+    /// The text that they have; empty: any.
+    text: String,
     words: String,
+    /// Only those before this one: a part was done; empty: all.
+    cursor: String,
 }
 
 /// `POST /p/{project}/tasks/cancel`: of those that are ticked, or of everything that the filter means after it was
-/// said how much that is.
+/// said how much that is. What is too much for one request is done in parts, and asked for again.
 pub(super) async fn cancel(
     State(app): State<Arc<App>>,
     here: Here,
@@ -323,14 +322,19 @@ pub(super) async fn cancel(
         return Ok(done(&back, &format!("{} cancelled", counted(n as u64, "task"))));
     }
     let open: Statuses = [Status::Queued, Status::Preparing, Status::Running].into_iter().collect();
-    let Some(wanted) = meant(&app, project, &form, open, |s| !s.is_final()).await? else {
+    let Some(meant) = meant(&app, project, &form, open, |s| !s.is_final()).await? else {
         return Ok(done(&back, "Nothing matches"));
     };
     if !form.flag("sure") {
-        return confirm(&app, &here, "cancel", &wanted, &form).await;
+        return confirm(&app, &here, "cancel", meant, &form, "").await;
     }
-    let n = bulk::cancel_all_of(&app, wanted).await?;
-    Ok(done(&back, &format!("{} cancelled", counted(n, "task"))))
+    let has = |task: &Task| meant.has(task);
+    let (n, rest) = bulk::cancel_all_of(&app, meant.wanted.clone(), has, meant.reach()).await?;
+    let said = format!("{} cancelled", counted(n, "task"));
+    match rest {
+        None => Ok(done(&back, &said)),
+        Some(rest) => confirm(&app, &here, "cancel", meant.before(rest), &form, &said).await,
+    }
 }
 
 /// `POST /p/{project}/tasks/retry`: likewise.
@@ -350,15 +354,20 @@ pub(super) async fn retry(
         return Ok(done(&back, &format!("{} queued again", counted(n as u64, "task"))));
     }
     let failed: Statuses = [Status::Error, Status::Timeout, Status::Killed].into_iter().collect();
-    let Some(wanted) = meant(&app, project, &form, failed, Status::is_final).await? else {
+    let Some(meant) = meant(&app, project, &form, failed, Status::is_final).await? else {
         return Ok(done(&back, "Nothing matches"));
     };
     if !form.flag("sure") {
-        return confirm(&app, &here, "retry", &wanted, &form).await;
+        return confirm(&app, &here, "retry", meant, &form, "").await;
     }
-    let (retried, rest) = bulk::retry_all_of(&app, project, wanted, Origin::default()).await?;
-    let more = if rest.is_some() { "; there are more: do it again for the next" } else { "" };
-    Ok(done(&back, &format!("{} queued again{more}", counted(retried.len() as u64, "task"))))
+    let has = |task: &Task| meant.has(task);
+    let (retried, rest) =
+        bulk::retry_all_of(&app, meant.wanted.clone(), has, meant.reach(), Origin::default()).await?;
+    let said = format!("{} queued again", counted(retried.len() as u64, "task"));
+    match rest {
+        None => Ok(done(&back, &said)),
+        Some(rest) => confirm(&app, &here, "retry", meant.before(rest), &form, &said).await,
+    }
 }
 
 async fn ticked(app: &App, project: ProjectId, form: &Query) -> Result<Vec<TaskId>, ApiError> {
@@ -373,38 +382,57 @@ async fn ticked(app: &App, project: ProjectId, form: &Query) -> Result<Vec<TaskI
     Ok(ids)
 }
 
-/// What the filter in a form means, among the statuses that the action can be done to.
+/// What the filter in a form means, among the statuses that the action can be done to; once a part was done, the rest.
 async fn meant(
     app: &App,
     project: ProjectId,
     form: &Query,
     by_default: Statuses,
     may: fn(Status) -> bool,
-) -> Result<Option<TaskQuery>, ApiError> {
+) -> Result<Option<Meant>, ApiError> {
     let query = Query::parse(form.get("filter").unwrap_or_default());
-    if query.get("text").is_some() {
-        let msg = "a text cannot be a filter of what is changed: tick the tasks, or take the text away";
-        return Err(ApiError::bad_request(msg));
-    }
+    let text = query.get("text").unwrap_or_default().to_lowercase();
+    let rest = form.id("cursor")?.map(TaskId);
     let wanted = filters::tasks(app, project, &query, by_default).await?;
     Ok(wanted
         .map(|wanted| {
             let statuses =
                 Status::ALL.into_iter().filter(|&s| wanted.statuses.contains(s) && may(s)).collect();
-            TaskQuery { statuses, before: None, skip: 0, ..wanted }
+            let before = rest.map(TaskId::seq);
+            Meant { wanted: TaskQuery { statuses, before, skip: 0, ..wanted }, text, rest }
         })
-        .filter(|wanted| !wanted.statuses.is_empty()))
+        .filter(|meant| !meant.wanted.statuses.is_empty()))
 }
 
-async fn confirm(app: &App, here: &Here, verb: &'static str, wanted: &TaskQuery, form: &Query) -> Shown {
+/// Asks whether it is meant, and says how much it is; with what was `said` of the part that was done.
+async fn confirm(
+    app: &App,
+    here: &Here,
+    verb: &'static str,
+    meant: Meant,
+    form: &Query,
+    said: &str,
+) -> Shown {
+    let wanted = &meant.wanted;
     let statuses: Vec<_> =
         Status::ALL.into_iter().filter(|&s| wanted.statuses.contains(s)).map(Status::as_str).collect();
-    let filter = form.get("filter").unwrap_or_default().to_owned();
+    let number = meant.number(app).await?;
+    let filter = form.get("filter").unwrap_or_default();
+    if !said.is_empty() && number.is_none() {
+        return Ok(done(&format!("/p/{}/tasks?{filter}", here.project()?), said));
+    }
     Ok(show(&BulkPage {
         verb,
-        number: matches::number(app, wanted).await?,
-        filter,
+        number: number.words(),
+        note: number.note(),
+        text: Query::parse(filter).get("text").unwrap_or_default().to_owned(),
+        filter: filter.to_owned(),
         words: statuses.join(", "),
-        shell: Shell { live: String::new(), ..here.shell(app, "Tasks", "Are you sure?")? },
+        cursor: meant.rest.map_or(String::new(), |id| id.to_string()),
+        shell: Shell {
+            live: String::new(),
+            said: said.to_owned(),
+            ..here.shell(app, "Tasks", "Are you sure?")?
+        },
     }))
 }

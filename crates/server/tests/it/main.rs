@@ -12,6 +12,7 @@ mod explain;
 mod explorer;
 mod hud;
 mod hud_codes;
+mod hud_tasks;
 mod isolation;
 mod limits;
 mod logs;
