@@ -189,7 +189,7 @@ pub fn revise(previous: Option<&Code>, upload: Upload) -> Result<Code, NothingTo
         package,
         checksum,
         launch,
-        config: order.config.or_else(|| old.and_then(|o| o.config.clone())),
+        config: order.config.or_else(|| old.and_then(|o| o.config.clone())).filter(|c| !c.is_empty()),
         env_vars: variables(order.env_vars, old),
         retry: RetryPolicy {
             retries: order.retries.unwrap_or(retry.retries),

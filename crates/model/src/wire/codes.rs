@@ -49,6 +49,9 @@ pub struct UploadRequest {
     /// Given to the worker as a file.
     #[schema(value_type = Option<String>)]
     pub config: Option<super::lenient::Payload>,
+    /// Take the config away: an empty `config` keeps it, as some clients send one with every upload.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub remove_config: bool,
     /// Most tasks that may run at once; 0: no limit.
     #[schema(value_type = Option<u32>)]
     #[serde(skip_serializing_if = "Number::is_unset")]
@@ -130,7 +133,7 @@ pub struct UploadOrder<Secret = String> {
     pub name: String,
     /// How it is started; none where the request says nothing of it.
     pub launch: Option<Launch>,
-    /// Given to the worker as a file.
+    /// Given to the worker as a file; empty: none any more.
     pub config: Option<String>,
     /// `Some(None)`: no limit.
     pub max_concurrency: Option<Option<u32>>,
@@ -202,10 +205,17 @@ impl UploadRequest {
         warm::check(&launch)?;
         let config = self.config.filter(|c| !c.0.is_empty());
         check_size("config", config.as_ref().map_or(0, |c| c.0.len()), limits.config_bytes)?;
+        let config = match (config, self.remove_config) {
+            (Some(_), true) => {
+                return Err(BadField::invalid("remove_config", "cannot go with a new config"));
+            }
+            (None, true) => Some(String::new()),
+            (config, false) => config.map(|c| String::from_utf8_lossy(&c.0).into_owned()),
+        };
         Ok(UploadOrder {
             name: name.to_owned(),
             launch: (launch != Launch::default()).then_some(launch),
-            config: config.map(|c| String::from_utf8_lossy(&c.0).into_owned()),
+            config,
             max_concurrency: self.max_concurrency.count("max_concurrency")?.map(|n| (n > 0).then_some(n)),
             retries: retries(&self.retries, "retries")?,
             retries_delay_ms: retries_delay_ms(&self.retries_delay, "retries_delay", limits)?,
@@ -523,6 +533,9 @@ mod tests {
         assert_eq!((go.retries_delay_ms, go.max_concurrency), (Some(1_500), Some(Some(3))));
         let php = order(r#"{"name":"w","code_name":"w","standalone":true,"version":null,"options":[],"runtime":"php","file_name":"runner.php","config":{"a":1}}"#).unwrap();
         assert_eq!(php.config.as_deref(), Some(r#"{"a":1}"#));
+        let removed = order(r#"{"name":"w","config":"","remove_config":true}"#).unwrap();
+        assert_eq!(removed.config.as_deref(), Some(""));
+        assert!(order(r#"{"name":"w","config":"c","remove_config":true}"#).is_err());
         let shown = order(r#"{"name":"w","env_vars":{"A":"***","B":"****"}}"#).unwrap().env_vars.unwrap();
         assert_eq!((&shown["A"], &shown["B"]), (&Given::Kept, &Given::New("****".to_owned())));
     }

@@ -31,6 +31,8 @@ pub(super) struct Bars<'a, const N: usize> {
     pub(super) notes: &'a [String],
     /// Height of the highest bar, where the chart is 960 wide.
     pub(super) height: u32,
+    /// When the highest bar was as high: empty where it is a sum of all that happened.
+    pub(super) most_when: &'a str,
     /// What is written below its end.
     pub(super) end: &'a str,
 }
@@ -90,10 +92,11 @@ pub(super) fn draw<const N: usize>(chart: &Bars<'_, N>) -> String {
     let _ = write!(
         svg,
         "<text x=\"0\" y=\"{base}\">{first}</text><text x=\"{WIDTH}\" y=\"{base}\" text-anchor=\"end\">{}</text>\
-         <text x=\"{}\" y=\"{base}\" text-anchor=\"middle\">at most {}</text></svg>",
+         <text x=\"{}\" y=\"{base}\" text-anchor=\"middle\">at most {}{}</text></svg>",
         chart.end,
         WIDTH / 2.0,
-        count(most)
+        count(most),
+        chart.most_when
     );
     let mut head = "<th scope=\"col\">Time, UTC</th>".to_owned();
     for part in chart.parts {
@@ -132,6 +135,7 @@ mod tests {
             bars: &bars,
             notes: &notes,
             height: 50,
+            most_when: " at its end",
             end: "now",
         };
         let svg = draw(&chart);
@@ -142,6 +146,6 @@ mod tests {
         assert!(svg.contains("height=\"2.0\""), "what is there is seen");
         assert_eq!((svg.matches("<g>").count(), svg.matches("<tr>").count()), (3, 3));
         let empty = draw(&Bars { bars: &[[0, 0]; 3], ..chart });
-        assert!(!empty.contains("NaN") && empty.contains("at most 0"), "{empty}");
+        assert!(!empty.contains("NaN") && empty.contains("at most 0 at its end<"), "{empty}");
     }
 }

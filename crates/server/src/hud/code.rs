@@ -1,10 +1,11 @@
 //! One code package: how it stands, what it may take, and its revisions with what each changed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::State;
-use windlass_model::code::{Code, Revision};
+use windlass_model::code::{Code, Kind, Revision};
 use windlass_model::difference::{Difference, differences};
 use windlass_model::id::{CodeId, ProjectId};
 use windlass_model::limits::{Network, Policy};
@@ -19,7 +20,7 @@ use super::guard::Here;
 use super::lately::lately;
 use super::same::{Same, quoted};
 use super::shell::Shell;
-use super::show::{When, bytes, count, span_ms};
+use super::show::{When, bytes, count, counted, span, span_ms};
 use super::tasks::{Row, encoded};
 use crate::api::codes as api;
 use crate::api::params::Id;
@@ -164,6 +165,7 @@ fn facts(code: &Code, policy: &Policy) -> Vec<(&'static str, String)> {
     };
     let facts = [
         ("Runs", start(&latest.launch)),
+        ("Warm workers", warm(latest)),
         ("Revision", latest.rev.to_string()),
         ("Zip", latest.package.as_ref().map_or(String::new(), |p| bytes(p.size_bytes))),
         ("At once", code.max_concurrency.map_or("no limit".to_owned(), |n| n.to_string())),
@@ -176,6 +178,25 @@ fn facts(code: &Code, policy: &Policy) -> Vec<(&'static str, String)> {
         ("Id", code.id.to_string()),
     ];
     facts.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// For how long its processes are kept; empty: there is one for each task.
+fn warm(latest: &Revision) -> String {
+    if latest.launch.kind() != Kind::Warm {
+        return String::new();
+    }
+    let keep = latest.keep.resolve();
+    let seconds = |s: u32| span(Duration::from_secs(s.into()));
+    let kept = match keep.min_warm {
+        0 => String::new(),
+        n => format!("; {} for good on each runner", counted(n.into(), "idle one")),
+    };
+    format!(
+        "replaced after {} or {}, ended after {} without any{kept}",
+        counted(keep.max_tasks.into(), "task"),
+        seconds(keep.max_age_s),
+        seconds(keep.idle_timeout_s),
+    )
 }
 
 impl Settings {
@@ -251,6 +272,8 @@ fn same(project: ProjectId, code: &Code, may_manage: bool) -> Vec<Same> {
     let cli = format!("windlass upload --name {name} {}", env.join(" "));
     let body = serde_json::json!({ "name": code.name, "env_vars": variables }).to_string();
     same.push(Same::new("Set a variable, keep the others", cli, "POST", project, "/codes", Some(&body)));
+    let delete = format!("windlass codes delete {name}");
+    same.push(Same::new("Delete it", delete, "DELETE", project, &format!("/codes/{id}"), None));
     if let Some(before) = code.latest.rev.checked_sub(1).filter(|rev| *rev > 0) {
         let path = format!("/codes/{id}/rollback?revision={before}");
         let cli = format!("windlass codes rollback {name} {before}");

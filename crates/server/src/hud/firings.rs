@@ -77,6 +77,7 @@ pub(super) fn strip(schedules: &[Schedule], now: Timestamp) -> String {
         bars: &bars,
         notes: &notes,
         height: 40,
+        most_when: "",
         end: "in 24 h",
     })
 }

@@ -13,9 +13,10 @@
 //! | [`show`], [`ansi`], [`payload`], [`chart`], [`timeline`], [`spark`] | values as people read them |
 //! | [`lately`] | what became of a package's tasks lately |
 //! | [`firings`] | what schedules will do |
+//! | [`matches`] | which tasks a filter means, and how many |
 //! | [`range`], [`needs`] | what the overview reaches over, and what it says needs a look |
 //! | [`live`], [`pulse`], [`shared`] | the event stream that says "look again", when it does, and one answer for all who look |
-//! | [`overview`], [`tasks`], [`task`], [`queue`], [`codes`], [`code`], [`revise`], [`schedules`], [`runners`], [`tokens`], [`projects`], [`login`] | the pages |
+//! | [`overview`], [`tasks`], [`task`], [`queue`], [`codes`], [`code`], [`revise`], [`delete`], [`schedules`], [`runners`], [`tokens`], [`projects`], [`login`] | the pages |
 
 mod ansi;
 mod answer;
@@ -24,6 +25,7 @@ mod chart;
 mod choices;
 mod code;
 mod codes;
+mod delete;
 mod failures;
 mod firings;
 mod form;

@@ -225,6 +225,7 @@ fn ended(range: Range, steps: &Steps, now: Timestamp) -> String {
         bars: &bars,
         notes: &[],
         height: 96,
+        most_when: "",
         end: "now",
     })
 }
@@ -245,12 +246,14 @@ fn depth(range: Range, steps: &Steps, queued: u64, now: Timestamp) -> String {
         depth -= rise;
     }
     chart::draw(&Bars {
-        what: &format!("Tasks that were queued in the last {}", range.name()),
+        // What came and went within a bar is in none: only the difference is kept.
+        what: &format!("Tasks that were queued at the end of each bar, in the last {}", range.name()),
         parts: [Part { name: "queued", class: "waits" }],
         begins: &begins,
         bars: &bars,
         notes: &[],
         height: 48,
+        most_when: " at the end of a bar",
         end: "now",
     })
 }

@@ -123,7 +123,8 @@ pub(super) async fn settings(
 ) -> Shown {
     let code = app.code_of(project, id).await?;
     let size = |field: &str| Text::Is(form.0.get(field).unwrap_or("0").to_owned());
-    let config = form.0.get("config").map(|text| text.replace("\r\n", "\n").into_bytes());
+    let config = form.0.get("config").filter(|text| !text.is_empty());
+    let config = config.map(|text| text.replace("\r\n", "\n").into_bytes());
     let request = UploadRequest {
         name: code.name.clone().into(),
         memory: size("memory"),
@@ -137,6 +138,8 @@ pub(super) async fn settings(
         retries: form.new_number("retries")?,
         retries_delay: form.new_number("retries_delay")?,
         default_priority: form.new_number("default_priority")?,
+        // The form shows what there is: what is emptied is taken away.
+        remove_config: config.is_none(),
         config: config.map(Into::into),
         ..UploadRequest::default()
     };

@@ -8,8 +8,8 @@ use http::Method;
 use windlass_model::project::Scope::{Admin, Manage, Queue, Read};
 
 use super::{
-    assets, code, codes, help, live, log, login, overview, projects, queue, revise, runners, schedules, task,
-    tasks, tokens,
+    assets, code, codes, delete, help, live, log, login, overview, projects, queue, revise, runners,
+    schedules, task, tasks, tokens,
 };
 use crate::app::App;
 use crate::auth::Access::{self, Known, Open, Project as In, Root};
@@ -77,6 +77,8 @@ pub fn pages() -> Vec<Page> {
         action("/p/{project_id}/codes/{id}/rollback", In(Manage), revise::rollback),
         action("/p/{project_id}/codes/{id}/pause", In(Manage), code::pause),
         action("/p/{project_id}/codes/{id}/resume", In(Manage), code::resume),
+        page("/p/{project_id}/codes/{id}/delete", In(Manage), delete::page),
+        action("/p/{project_id}/codes/{id}/delete", In(Manage), delete::delete),
         page("/p/{project_id}/codes/{id}/download", In(Read), code::download),
         page("/p/{project_id}/queue", In(Queue), queue::form),
         action("/p/{project_id}/queue", In(Queue), queue::queue),

@@ -144,6 +144,64 @@ async fn settings_and_variables_are_changed_in_place() {
 }
 
 #[tokio::test]
+async fn a_config_that_is_emptied_is_gone() {
+    let server = TestServer::start().await;
+    let id = server.code("w", json!({ "config": "a=1" })).await;
+    let browser = Browser::with(&server, &server.admin).await;
+    let page = format!("/p/{}/codes/{id}", server.project);
+    assert!(browser.page(&page).await.contains(">a=1</textarea>"));
+    let (html, _) = browser.act(&page, &format!("{page}/settings"), "retries=0&config=").await;
+    assert!(html.contains("<li>config <del>3 B</del></li>") && html.contains("></textarea>"), "{html}");
+    assert_eq!(code(&server).await["config"], "");
+}
+
+#[tokio::test]
+async fn a_package_is_deleted_after_it_was_said_what_that_means() {
+    let server = TestServer::start().await;
+    let id = server.code("w", json!({})).await;
+    server.code("other", json!({})).await;
+    let queued = server.queue(json!({ "code_name": "w" })).await;
+    let other = server.queue(json!({ "code_name": "other" })).await;
+    let schedule = json!({ "code_name": "w", "run_every": 3600, "start_at": "2030-01-01T00:00:00Z" });
+    server.post("schedules", json!({ "schedules": [schedule] })).await;
+    let browser = Browser::with(&server, &server.admin).await;
+    let page = format!("/p/{}/codes/{id}", server.project);
+    assert!(browser.page(&page).await.contains(&format!("href=\"{page}/delete\"")));
+    let asked = browser.page(&format!("{page}/delete")).await;
+    for part in ["cancelled: 1 task.", "end: 0 tasks.", "no more: 1 schedule.", "windlass codes delete w"] {
+        assert!(asked.contains(part), "{part}: {asked}");
+    }
+    assert_eq!(server.status(&queued).await, "queued", "it was only asked");
+    let (html, _) = browser.act(&page, &format!("{page}/delete"), "").await;
+    assert!(html.contains("Deleted w") && !html.contains(&page), "{html}");
+    assert_eq!(
+        (server.status(&queued).await, server.status(&other).await),
+        ("cancelled".into(), "queued".into())
+    );
+    assert!(browser.page(&format!("/p/{}/schedules", server.project)).await.contains("is-cancelled"));
+}
+
+#[tokio::test]
+async fn warm_workers_say_for_how_long_they_are_kept() {
+    let server = TestServer::start().await;
+    let browser = Browser::with(&server, &server.admin).await;
+    let codes = format!("/p/{}/codes", server.project);
+    let file = ("app.py", &b"def handler(event, context): pass"[..]);
+    let made = send_file(&browser, &codes, &[("name", "w")], file, false).await;
+    let page = made.header("location").to_owned();
+    assert!(!browser.page(&page).await.contains("Warm workers"));
+    let warm = json!({
+        "name": "w", "mode": "warm", "runtime": "python3", "handler": "app.handler",
+        "min_warm": 2, "max_tasks": 50, "idle_timeout": 90
+    });
+    let answer = server.post("codes", warm).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let html = browser.page(&page).await;
+    let said = "replaced after 50 tasks or 1 h 00 min, ended after 1 min 30 s without any; 2 idle ones for good on each runner";
+    assert!(html.contains(said), "{html}");
+}
+
+#[tokio::test]
 async fn the_list_says_how_packages_did_lately() {
     let server = TestServer::start().await;
     server.code("w", json!({ "retries": 0 })).await;

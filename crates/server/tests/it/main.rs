@@ -12,6 +12,7 @@ mod explain;
 mod explorer;
 mod hud;
 mod hud_codes;
+mod hud_live;
 mod hud_tasks;
 mod isolation;
 mod limits;
@@ -23,7 +24,6 @@ mod schedules;
 mod secrets;
 mod server;
 mod socket;
-
 mod tasks;
 mod tokens;
 mod trace;
