@@ -4,6 +4,7 @@
 
 mod apart;
 mod blobs;
+mod browser;
 mod clients;
 mod crash;
 mod demand;
