@@ -12,6 +12,7 @@
 //! | `state`, `catalog` | what the operations of one process share and know without asking |
 //! | `tx`, `param`, `work` | one transaction; arguments; what an operation works with |
 //! | `group` | how requests share transactions |
+//! | `floor` | how far claims have come, where old snapshots keep dead keys |
 //! | `poll` | what other servers did |
 //! | `ops`, `reads` | what is written and read, by kind |
 //! | `usage`, `rows` | sums of what ended; between rows and the model |
@@ -21,6 +22,7 @@ mod audit;
 mod catalog;
 mod connect;
 mod fault;
+mod floor;
 mod group;
 mod ops;
 mod param;

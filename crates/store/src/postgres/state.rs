@@ -16,6 +16,7 @@ use windlass_model::time::Timestamp;
 use super::catalog::{Catalog, Freshness};
 use super::connect::Connections;
 use super::fault::Stop;
+use super::floor::Floors;
 use super::param::{Param, params};
 use super::partition::{Partitions, Tables, creation};
 use super::rows;
@@ -63,6 +64,8 @@ pub(super) struct State {
     revisions: Mutex<HashMap<(i32, u32), Arc<Revision>>>,
     /// Isolations and their rows' keys, as far as they were needed.
     isolations: Mutex<HashMap<String, i32>>,
+    /// How far claims have come.
+    pub(super) floors: Mutex<Floors>,
     /// The number of this process: no other had it or will have it.
     server: i64,
     fences: AtomicI64,
@@ -84,6 +87,7 @@ impl State {
             clusters: RwLock::default(),
             revisions: Mutex::default(),
             isolations: Mutex::default(),
+            floors: Mutex::default(),
             server,
             fences: AtomicI64::new(server * FENCES),
         };

@@ -14,4 +14,5 @@ mod lock;
 mod moving;
 mod servers;
 mod signals;
+mod snapshot;
 mod world;

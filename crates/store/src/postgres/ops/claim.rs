@@ -1,8 +1,10 @@
 //! Handing out tasks.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
+use tokio_postgres::Row;
 use windlass_model::code::{Code, Revision};
 use windlass_model::id::{RunnerId, Seq};
 use windlass_model::isolation::Level;
@@ -100,8 +102,7 @@ async fn take(
     now: Timestamp,
 ) -> Result<(Vec<(usize, Claimed)>, Vec<Stray>), Stop> {
     let total: usize = wants.iter().map(|(_, claiming)| claiming.want).sum();
-    let picked =
-        work.query(include_str!("../sql/claim.sql"), params![cluster, total as i64, level as i16]).await?;
+    let picked = look(work, cluster, level, total).await?;
     let (mut order, mut strays) = (Vec::new(), Vec::new());
     for row in &picked {
         match row.try_get(3)? {
@@ -174,6 +175,36 @@ async fn take(
         ],
     );
     Ok((taken, strays))
+}
+
+static WHOLE: LazyLock<String> = LazyLock::new(|| {
+    include_str!("../sql/claim.sql").replace("{look}", include_str!("../sql/claim_whole.sql"))
+});
+static ABOVE: LazyLock<String> = LazyLock::new(|| {
+    include_str!("../sql/claim.sql").replace("{look}", include_str!("../sql/claim_above.sql"))
+});
+
+/// Takes up to `total` keys.
+async fn look(work: &mut Work<'_>, cluster: i32, level: Level, total: usize) -> Result<Vec<Row>, Stop> {
+    let start = Instant::now();
+    let mut params = params![cluster, total as i64, level as i16];
+    let floors = work.state.floors.lock().at(start);
+    let is_whole = floors.is_none();
+    let picked = match floors {
+        None => work.query(&WHOLE, params).await?,
+        Some((lanes, pranks, seqs)) => {
+            params.extend(params![lanes, pranks, seqs]);
+            work.query(&ABOVE, params).await?
+        }
+    };
+    let taken = picked.iter().filter_map(|row| match row.get(3) {
+        true => None,
+        false => Some((row.get(4), row.get(1), row.get(0))),
+    });
+    let taken: Vec<(i32, i16, i64)> = taken.collect();
+    let (now, took) = (Instant::now(), start.elapsed());
+    work.state.floors.lock().found(taken.into_iter(), is_whole, took, now);
+    Ok(picked)
 }
 
 struct Found {

@@ -4,6 +4,8 @@
 -- Lanes of their own are looked at if their package may start: it is not paused, and has no limit or room below it. A
 -- lane may still have keys of a package that belong to another one by now; they and what comes after them are not taken,
 -- but the package and its first key are told of (`is_stray`), for the caller to move them and come back.
+--
+-- How a lane is looked at is claim_whole.sql, or claim_above.sql while that is slow.
 WITH rooms AS MATERIALIZED (
   SELECT s.code, s.cap - s.running AS room FROM slot s
   WHERE s.running < s.cap AND EXISTS (
@@ -19,8 +21,7 @@ open AS MATERIALIZED (
 heads AS MATERIALIZED (
   SELECT r.lane, r.prank, r.seq, r.code, o.code AS own, o.needs, o.room
   FROM open o CROSS JOIN LATERAL (
-    SELECT lane, prank, seq, code FROM ready WHERE lane = o.id ORDER BY prank, seq LIMIT least(o.room, $2::int8)
-    FOR UPDATE SKIP LOCKED) r),
+    {look}) r),
 seen AS MATERIALIZED (
   SELECT h.*, (SELECT (h.own = 0 AND k.has_own_lane) OR h.needs < k.needs FROM code k WHERE k.num = h.code) AS is_stray,
     CASE WHEN h.own = 0 THEN 1 ELSE row_number() OVER (PARTITION BY h.own ORDER BY h.prank, h.seq) END AS nth
@@ -35,7 +36,7 @@ gone AS (
 used AS (
   UPDATE slot s SET running = s.running + u.n
   FROM (SELECT own, count(*)::int4 AS n FROM taken WHERE own > 0 GROUP BY own ORDER BY own) u WHERE s.code = u.own)
-SELECT seq, prank, code, false AS is_stray FROM taken
+SELECT seq, prank, code, false AS is_stray, lane FROM taken
 UNION ALL
-SELECT min(seq), 0::int2, code, true FROM seen WHERE is_stray GROUP BY code
+SELECT min(seq), 0::int2, code, true, 0 FROM seen WHERE is_stray GROUP BY code
 ORDER BY is_stray, prank, seq
