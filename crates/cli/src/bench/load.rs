@@ -53,16 +53,32 @@ pub(super) async fn closed_loop(
     Ok(Load { per_second, latency: Sample::new(latencies) })
 }
 
+/// A connection to a server under load.
+pub(super) struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    pub(super) async fn open(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).await.context("cannot connect to the server under load")?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::with_capacity(64 * 1024) })
+    }
+
+    /// Sends a whole request and waits for its answer, which must be 200.
+    pub(super) async fn send(&mut self, request: &[u8]) -> Result<()> {
+        self.stream.write_all(request).await?;
+        read_answer(&mut self.stream, &mut self.buffer).await
+    }
+}
+
 async fn one_connection(address: SocketAddr, request: &[u8], until: Instant) -> Result<Vec<Duration>> {
-    let mut connection =
-        TcpStream::connect(address).await.context("cannot connect to the server under load")?;
-    connection.set_nodelay(true)?;
-    let mut buffer = Vec::with_capacity(64 * 1024);
+    let mut connection = Connection::open(address).await?;
     let mut latencies = Vec::new();
     while Instant::now() < until {
         let sent = Instant::now();
-        connection.write_all(request).await?;
-        read_answer(&mut connection, &mut buffer).await?;
+        connection.send(request).await?;
         latencies.push(sent.elapsed());
     }
     Ok(latencies)

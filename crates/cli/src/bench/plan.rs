@@ -54,14 +54,14 @@ impl Effort {
     /// As little as shows that everything can be measured.
     pub(crate) fn quick() -> Self {
         let second = Duration::from_secs(1);
-        Self { runs: 1, load: second / 2, tasks: 100, pickups: 10, idle: second, seeded: 10_000 }
+        Self { runs: 1, load: second / 2, tasks: 100, pickups: 10, idle: second, seeded: 2_000 }
     }
 }
 
 pub(super) const ANY_PORT: [&str; 2] = ["--listen", "127.0.0.1:0"];
 
 /// Tasks in one request, where many are queued at once.
-const ARRAY: usize = 1000;
+pub(super) const ARRAY: usize = 1000;
 
 /// The package whose tasks do nothing.
 pub(super) const TRUE: &str = "bench-true";
@@ -141,7 +141,7 @@ async fn rates(
         ("arrays of 1,000", 4, ARRAY),
     ] {
         say(&format!("{name}{what}"));
-        let body = tasks_body(tasks);
+        let body = tasks_body(PARKED, tasks);
         let (ours, bare) = (post(&path, &server.token, &body), post("/", &server.token, &body));
         let mut rates = (Vec::new(), Vec::new());
         let mut last: Option<Load> = None;
@@ -245,9 +245,9 @@ fn wal_writes(data: &Path) -> Vec<(std::ffi::OsString, u64, Option<std::time::Sy
     states
 }
 
-fn tasks_body(tasks: usize) -> String {
+pub(super) fn tasks_body(name: &str, tasks: usize) -> String {
     let payload = "x".repeat(300);
-    let task = format!(r#"{{"code_name":"{PARKED}","payload":"{payload}"}}"#);
+    let task = format!(r#"{{"code_name":"{name}","payload":"{payload}"}}"#);
     format!(r#"{{"tasks":[{}]}}"#, vec![task; tasks].join(","))
 }
 

@@ -1,9 +1,10 @@
 //! Fills a store with queued and finished tasks, through the same seam that the server uses.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use windlass_model::exit::{Exit, Outcome, Usage, Verdict};
 use windlass_model::id::{ProjectId, RunnerId, SeqClock, TaskId};
 use windlass_model::retry::RetryPolicy;
@@ -19,6 +20,8 @@ use crate::child::Windlass;
 
 /// Tasks written in one transaction.
 const BATCH: usize = 5_000;
+/// The cluster whose tasks are finished at once.
+const SEEDS: &str = "seeds";
 
 /// Makes a store in `data` that holds `count` finished tasks and `count` queued ones that cannot run: half of a paused
 /// package, half for a cluster without runners.
@@ -31,54 +34,78 @@ pub(super) async fn fill(data: &Path, count: usize) -> Result<()> {
     drop(server);
 
     let store = Sqlite::open(data, Options::default())?;
-    let mut clock = SeqClock::after(store.newest_seq().await?);
-    let code = |name: &'static str| {
-        let store = &store;
-        async move {
-            store.code_named(project, name).await?.with_context(|| format!("the package {name} is gone"))
-        }
+    fill_store(&store, project, count, count).await?;
+    store.close().await;
+    Ok(())
+}
+
+/// The same, with as many `finished` and `queued` ones, in a store that is open and has the packages.
+pub(super) async fn fill_store(
+    store: &impl Store,
+    project: ProjectId,
+    finished: usize,
+    queued: usize,
+) -> Result<()> {
+    let clock = Mutex::new(SeqClock::after(store.newest_seq().await?));
+    let code = async |name: &'static str| {
+        store.code_named(project, name).await?.with_context(|| format!("the package {name} is gone"))
     };
     let (done, parked) = (code(TRUE).await?, code(PARKED).await?);
-    let mut task = |code: &windlass_model::code::Code, cluster: &str| {
+    let tasks = |code: &windlass_model::code::Code, cluster: &str, count: usize| -> Result<Vec<NewTask>> {
+        let mut clock = clock.lock().map_err(|_| anyhow::anyhow!("a writer panicked"))?;
         let now = now();
-        let seq = clock.next(now);
-        NewTask {
-            id: TaskId::new(seq, seq.0 as u32),
-            project,
-            code: code.id,
-            rev: code.latest.rev,
-            priority: Priority::default(),
-            created_at: now,
-            run_at: now,
-            timeout_s: 3600,
-            retry: RetryPolicy::default(),
-            cluster: cluster.to_owned(),
-            label: None,
-            schedule: None,
-            parent: None,
-            retry_of: None,
-            trace: None,
-            payload: vec![b'x'; 300],
-        }
+        let task = |_| {
+            let seq = clock.next(now);
+            NewTask {
+                id: TaskId::new(seq, seq.0 as u32),
+                project,
+                code: code.id,
+                rev: code.latest.rev,
+                priority: Priority::default(),
+                created_at: now,
+                run_at: now,
+                timeout_s: 3600,
+                retry: RetryPolicy::default(),
+                cluster: cluster.to_owned(),
+                label: None,
+                schedule: None,
+                parent: None,
+                retry_of: None,
+                trace: None,
+                payload: vec![b'x'; 300],
+            }
+        };
+        Ok((0..count).map(task).collect())
     };
 
     let runner = RunnerId::new(windlass_model::id::Seq::at(now()), 1);
     store.register_runner(record(runner), now() + Duration::from_secs(3600)).await?;
-    for start in (0..count).step_by(BATCH) {
-        let batch = BATCH.min(count - start);
-        store.enqueue((0..batch).map(|_| task(&done, "default")).collect()).await?;
-        let claiming = Claiming { runner, cluster: "default".to_owned(), want: batch };
+    // Two at a time: one is written while the other is made.
+    let finish_half = async |count: usize| -> Result<()> {
+        for start in (0..count).step_by(BATCH) {
+            store.enqueue(tasks(&done, SEEDS, BATCH.min(count - start))?).await?;
+            let claiming = Claiming { runner, cluster: SEEDS.to_owned(), want: BATCH };
+            let claimed = store.claim(claiming, now()).await?;
+            store.finish_if_leased(claimed.iter().map(finish).collect(), now()).await?;
+        }
+        Ok(())
+    };
+    let (one, other) = tokio::join!(finish_half(finished / 2), finish_half(finished - finished / 2));
+    one.and(other)?;
+    loop {
+        // What one claimed of the other's tasks is finished; what neither did is left.
+        let claiming = Claiming { runner, cluster: SEEDS.to_owned(), want: BATCH };
         let claimed = store.claim(claiming, now()).await?;
-        ensure!(claimed.len() == batch, "claimed {} of {batch} tasks", claimed.len());
+        if claimed.is_empty() {
+            break;
+        }
         store.finish_if_leased(claimed.iter().map(finish).collect(), now()).await?;
     }
-    for start in (0..count).step_by(BATCH) {
-        let batch = BATCH.min(count - start);
-        let cluster = if start < count / 2 { "default" } else { "elsewhere" };
-        store.enqueue((0..batch).map(|_| task(&parked, cluster)).collect()).await?;
+    for start in (0..queued).step_by(BATCH) {
+        let cluster = if start < queued / 2 { "default" } else { "elsewhere" };
+        store.enqueue(tasks(&parked, cluster, BATCH.min(queued - start))?).await?;
     }
     store.release(runner, &[], true, now()).await?;
-    store.close().await;
     Ok(())
 }
 
@@ -104,7 +131,7 @@ fn record(id: RunnerId) -> RunnerRecord {
     let about = Register {
         name: "bench-seed".to_owned(),
         instance: "bench-seed".to_owned(),
-        cluster: "default".to_owned(),
+        cluster: SEEDS.to_owned(),
         slots: 1,
         labels: Vec::new(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::bench::{self, Effort};
+use crate::bench::{self, Effort, Part};
 use crate::failure::Failure;
 use crate::output::{Output, note};
 
@@ -26,14 +26,27 @@ pub(crate) struct Bench {
     /// A short look that proves nothing: one run, a small store
     #[arg(long, conflicts_with_all = ["runs", "seed"])]
     quick: bool,
+
+    /// Measure servers on PostgreSQL: "postgres" starts one for the time, from Debian's programs; or the address of an
+    /// empty database
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+
+    /// What of them to measure
+    #[arg(long, value_enum, default_value = "rates", requires = "store")]
+    part: Part,
 }
 
 impl Bench {
     pub(crate) async fn run(self) -> Result<u8, Failure> {
         let effort =
             if self.quick { Effort::quick() } else { Effort::full(usize::from(self.runs), self.seed) };
-        let report = bench::run(effort, self.json, |doing| note(format_args!("bench: {doing}")));
-        let report = report.await.map_err(|e| Failure::new(format_args!("the benchmark failed: {e:#}")))?;
+        let say = |doing: &str| note(format_args!("bench: {doing}"));
+        let report = match &self.store {
+            Some(store) => bench::run_on_postgres(store, self.part, effort, self.json, say).await,
+            None => bench::run(effort, self.json, say).await,
+        };
+        let report = report.map_err(|e| Failure::new(format_args!("the benchmark failed: {e:#}")))?;
         Output::new(self.json).line(&report)?;
         Ok(0)
     }

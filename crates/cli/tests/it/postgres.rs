@@ -179,3 +179,27 @@ fn a_database_that_cannot_be_reached_stops_the_start_with_the_fix() {
     );
     assert!(!failed.err.contains("secret"), "{}", failed.err);
 }
+
+#[test]
+fn every_part_of_the_benchmark_of_servers_has_figures() {
+    let parts = [
+        ("rates", "claim + finish"),
+        ("full", "claim + finish, 2000 queued + 20000 finished"),
+        ("snapshot", "dead rows of ready"),
+        ("runners", "database, 100 tasks/s"),
+        ("servers", "claim + finish, three servers"),
+    ];
+    for (part, wanted) in parts {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bench = binary(folder.path());
+        bench.args(["bench", "--store", "postgres", "--part", part, "--quick", "--json"]);
+        let output = bench.output().unwrap();
+        assert!(output.status.success(), "{part}: {}", String::from_utf8_lossy(&output.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let is_wanted = |figure: &serde_json::Value| {
+            figure["name"].as_str().is_some_and(|name| name.starts_with(wanted))
+                && figure["windlass"].as_f64().is_some_and(|n| n > 0.0)
+        };
+        assert!(report["figures"].as_array().unwrap().iter().any(is_wanted), "{part}: {report:#}");
+    }
+}
