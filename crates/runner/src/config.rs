@@ -6,6 +6,7 @@ use std::time::Duration;
 use windlass_model::limits;
 use windlass_model::package::DEFAULT_UNPACKED_BYTES;
 
+use crate::engine::EngineAddress;
 use crate::sandbox::SandboxConfig;
 
 /// How the spawner process is started: the program must call [`crate::spawner::main`] before anything else.
@@ -62,10 +63,12 @@ impl Default for PackageLimits {
 }
 
 /// By what a runner runs container images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageMode {
     /// By its own sandbox, without an engine.
     Native,
+    /// By a container engine.
+    Engine(EngineAddress),
     /// By nothing: tasks of images fail and say so.
     Off,
 }

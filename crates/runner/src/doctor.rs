@@ -6,6 +6,7 @@ use std::path::Path;
 use windlass_model::isolation::Level;
 
 use crate::config::{ImageMode, Limits, SpawnerCommand};
+use crate::engine::{self, EngineAddress};
 use crate::host::{Host, Parts};
 use crate::programs::{INTERPRETERS, find, host_path};
 use crate::sandbox::network::obstacles;
@@ -39,12 +40,12 @@ pub enum State {
 const LITTLE_SPACE: u64 = 1 << 30;
 
 /// Looks at the host of a runner that works in `work_dir`, isolates its tasks by `sandbox` and runs container images by
-/// `images`, and runs a task there that tries what tasks must not be able to do. Leaves nothing behind, except for a switch of the host: where tasks are to have
-/// networks of their own, it forwards packets, as with a runner.
+/// `images`, and runs a task there that tries what tasks must not be able to do. Leaves nothing behind, except for a switch
+/// of the host: where tasks are to have networks of their own, it forwards packets, as with a runner.
 pub async fn doctor(
     work_dir: &Path,
     sandbox: &SandboxConfig,
-    images: ImageMode,
+    images: &ImageMode,
     spawner: SpawnerCommand,
 ) -> Vec<Check> {
     let mut checks = isolation(sandbox, images, spawner).await;
@@ -59,7 +60,7 @@ fn check(property: &str, state: State, found: impl Into<String>, advice: Option<
 }
 
 /// The level that tasks have, and what was found out about each property.
-async fn isolation(sandbox: &SandboxConfig, images: ImageMode, spawner: SpawnerCommand) -> Vec<Check> {
+async fn isolation(sandbox: &SandboxConfig, images: &ImageMode, spawner: SpawnerCommand) -> Vec<Check> {
     let host = match look(sandbox, spawner).await {
         Ok(host) => host,
         Err(why) => return vec![check("isolation", State::Bad, why.to_string(), None)],
@@ -92,6 +93,7 @@ async fn isolation(sandbox: &SandboxConfig, images: ImageMode, spawner: SpawnerC
         (ImageMode::Off, _) => {
             check("images", State::Good, "off: runner.images says that none are run", None)
         }
+        (ImageMode::Engine(address), _) => by_engine(address).await,
         (ImageMode::Native, Ok(())) => {
             check("images", State::Good, "native: in the sandbox, without an engine", None)
         }
@@ -104,6 +106,17 @@ async fn isolation(sandbox: &SandboxConfig, images: ImageMode, spawner: SpawnerC
         checks.push(check(property, State::Lacking, found, None));
     }
     checks
+}
+
+/// Whether images can be run by the engine that is to run them.
+async fn by_engine(address: &EngineAddress) -> Check {
+    match engine::probe(address).await {
+        Ok(found) => check("images", State::Good, found, None),
+        Err(why) => {
+            let advice = "the runner does not start: start the engine, or set runner.images to native";
+            check("images", State::Bad, why, Some(advice))
+        }
+    }
 }
 
 async fn look(sandbox: &SandboxConfig, spawner: SpawnerCommand) -> std::io::Result<Host> {

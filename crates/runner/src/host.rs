@@ -103,7 +103,7 @@ impl Host {
             api_url,
             api_ca: config.api_ca.clone(),
         };
-        Ok(Self { images: config.images, ..Self::from_parts(parts)? })
+        Ok(Self { images: config.images.clone(), ..Self::from_parts(parts)? })
     }
 
     /// The same from its parts.
@@ -320,10 +320,20 @@ impl Host {
         Ok(())
     }
 
+    /// Whether the configuration lets packages ask for the host's own network.
+    pub(crate) fn gives_own_network(&self) -> bool {
+        self.network.host
+    }
+
     /// Whether tasks can have container images; if not, why, for the package's owner.
     pub(crate) fn admits_images(&self) -> Result<(), String> {
         if self.images == ImageMode::Off {
             return Err("the package is a container image, and this runner runs none: its setting runner.images is off"
+                .to_owned());
+        }
+        if let ImageMode::Engine(_) = self.images {
+            return Err("the package names a container image, and the engine of this runner is handed archives: upload it \
+                        with --image-archive"
                 .to_owned());
         }
         if !self.in_sandbox {

@@ -14,6 +14,7 @@
 //! | `workdir`, `spares` | the directory of an attempt; empty ones that wait for the next |
 //! | [`spawner`], `supervise`, `outlet` | starting processes; following one to its end; reading its output |
 //! | `warm` | workers that take one task after another |
+//! | `engine` | images that a container engine runs |
 //! | `deaths` | spawners that died under a task |
 //! | `load` | how busy the host is |
 //! | [`sandbox`] | what keeps a task in its slot |
@@ -25,6 +26,7 @@ pub mod capture;
 pub mod config;
 mod deaths;
 pub mod doctor;
+mod engine;
 mod ground;
 mod host;
 mod image;
@@ -55,6 +57,7 @@ mod workdir;
 
 pub use config::{ImageMode, Limits, PackageLimits, RunnerConfig, SpawnerCommand};
 pub use doctor::{Check, State, doctor};
+pub use engine::{EngineAddress, NoEngineAddress};
 pub use local::{LocalApi, LocalEnd, LocalRun, run_local};
 pub use runner::{Runner, StartError};
 pub use sandbox::{Policy, SandboxConfig};

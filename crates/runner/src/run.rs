@@ -15,6 +15,7 @@ use windlass_model::time::Timestamp;
 
 use crate::capture::Captured;
 use crate::deaths::Deaths;
+use crate::engine::{self, Engine};
 use crate::host::{Host, NotStarted};
 use crate::image::cache::Images;
 use crate::image::{self, Image};
@@ -61,6 +62,7 @@ pub(crate) struct Bench {
     pub(crate) packages: Arc<Packages>,
     pub(crate) workers: Arc<warm::Pool>,
     pub(crate) images: Images,
+    pub(crate) engine: Option<Arc<Engine>>,
     pub(crate) client: Client,
     pub(crate) logs: Logs,
     pub(crate) deaths: Deaths,
@@ -130,9 +132,12 @@ async fn attempt(
     let package = package(bench, job, commands).await?;
     bench.host.admits(job.revision.network).map_err(Stop::NotStarted)?;
     // The one place where it is decided what runs a task.
-    match job.revision.launch.kind() {
-        Kind::Warm => warm::attempt(bench, job, slot, commands, package).await,
-        Kind::Process | Kind::Image => process(bench, job, slot, commands, package).await,
+    match (job.revision.launch.kind(), &job.revision.launch.archive, &bench.engine) {
+        (Kind::Image, Some(archive), Some(engine)) => {
+            engine::attempt(bench, (engine, archive), job, (slot, commands), package).await
+        }
+        (Kind::Warm, ..) => warm::attempt(bench, job, slot, commands, package).await,
+        (Kind::Process | Kind::Image, ..) => process(bench, job, slot, commands, package).await,
     }
 }
 
@@ -272,7 +277,7 @@ async fn image(
 }
 
 /// Fetches something, and tries again for a moment if that fails for a reason that may pass.
-async fn again<T, F>(fetch: impl Fn() -> F) -> Result<Arc<T>, PackageError>
+pub(crate) async fn again<T, F>(fetch: impl Fn() -> F) -> Result<Arc<T>, PackageError>
 where
     F: Future<Output = Result<Arc<T>, PackageError>>,
 {

@@ -10,8 +10,9 @@ use tracing::{info, warn};
 use windlass_client::{Client, RunnerSession};
 use windlass_model::runner::{Isolation, Register, Registered};
 
-use crate::config::RunnerConfig;
+use crate::config::{ImageMode, RunnerConfig};
 use crate::deaths::Deaths;
+use crate::engine::Engine;
 use crate::host::Host;
 use crate::image::cache::Images;
 use crate::instance::Instance;
@@ -40,6 +41,9 @@ pub enum StartError {
     /// Tasks cannot be isolated here.
     #[error("the runner cannot isolate tasks: {0}")]
     Sandbox(#[source] std::io::Error),
+    /// Its container engine is not usable.
+    #[error("the runner cannot use its engine: {0}")]
+    Engine(#[source] std::io::Error),
     /// It must run at least one task at a time.
     #[error("the runner cannot start: it has no slots")]
     NoSlots,
@@ -80,18 +84,30 @@ impl Runner {
         let (end, ended) = oneshot::channel();
         let of_service = slots.clone();
         std::thread::Builder::new().name("runner".to_owned()).spawn(move || {
-            let prepared = runtime.block_on(host.prepare());
-            let is_good = prepared.is_ok();
-            if is_good {
+            let prepared = runtime.block_on(prepare(&mut host, &config, &packages));
+            let (engine, answer) = match prepared {
+                Ok(engine) => (Some(engine), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            if answer.is_ok() {
                 tell_isolation(&host.isolation);
             }
             // Whoever starts us waits for it.
-            let _ = ready.send(prepared);
-            if is_good {
+            let _ = ready.send(answer);
+            if let Some(engine) = engine {
                 let host = Arc::new(host);
                 let workers = warm::Pool::new(config.slots);
-                let service =
-                    Service { config, client, host, packages, workers, spool, instance, slots: of_service };
+                let service = Service {
+                    config,
+                    client,
+                    host,
+                    packages,
+                    workers,
+                    engine,
+                    spool,
+                    instance,
+                    slots: of_service,
+                };
                 runtime.block_on(service.run(stopping));
             }
             // What the transport left running, such as idle connections, is not waited for.
@@ -99,8 +115,8 @@ impl Runner {
             // Nobody waits any more if the handle was dropped.
             let _ = end.send(());
         })?;
-        let prepared = is_ready.recv().unwrap_or_else(|_| Err(std::io::Error::other("it ended at once")));
-        prepared.map_err(StartError::Sandbox)?;
+        let at_once = |_| Err(StartError::Sandbox(std::io::Error::other("it ended at once")));
+        is_ready.recv().unwrap_or_else(at_once)?;
         Ok(Self { stop, slots, drain, ended })
     }
 
@@ -136,6 +152,26 @@ impl Runner {
     }
 }
 
+/// Makes the sandboxes ready, and the engine, if there is one.
+///
+/// The level that the runner registers is one that all its tasks have, wherever they run.
+async fn prepare(
+    host: &mut Host,
+    config: &RunnerConfig,
+    packages: &Arc<Packages>,
+) -> Result<Option<Arc<Engine>>, StartError> {
+    host.prepare().await.map_err(StartError::Sandbox)?;
+    let ImageMode::Engine(address) = &config.images else { return Ok(None) };
+    let of_tasks = (config.sandbox.first_uid, config.api_ca.clone().map(Into::into));
+    let engine = Engine::open(address, &config.work_dir, of_tasks, packages.clone());
+    let engine = engine.await.map_err(StartError::Engine)?;
+    if engine.level() < host.isolation.at_least() {
+        host.isolation.level = engine.level().as_str().to_owned();
+        host.isolation.missing.push(format!("images: the engine isolates them by {} only", engine.level()));
+    }
+    Ok(Some(Arc::new(engine)))
+}
+
 fn tell_isolation(isolation: &Isolation) {
     if isolation.missing.is_empty() {
         info!(isolation = %isolation.level, "tasks are isolated by {}", isolation.level);
@@ -151,6 +187,7 @@ struct Service {
     host: Arc<Host>,
     packages: Arc<Packages>,
     workers: Arc<warm::Pool>,
+    engine: Option<Arc<Engine>>,
     spool: Spool,
     instance: Instance,
     slots: Arc<Slots>,
@@ -167,6 +204,7 @@ impl Service {
                 packages: self.packages.clone(),
                 workers: self.workers.clone(),
                 images: Images::new(self.packages.clone()),
+                engine: self.engine.clone(),
                 client: self.client.clone(),
                 logs: Logs::start(session.clone(), self.spool.clone(), lost),
                 deaths: Deaths::default(),

@@ -207,7 +207,7 @@ fn copy(from: &Path, to: &Path, is_executable: bool) -> io::Result<()> {
 }
 
 /// Removes a directory with all that is in it, also where the worker has taken away its own rights.
-fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
             open_up(path)?;

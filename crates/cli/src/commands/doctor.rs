@@ -23,7 +23,7 @@ impl Doctor {
         let settings = Settings::new(&SettingFlags::default().layers(|name| std::env::var(name).ok(), &[])?)?;
         let spawner = SpawnerCommand::own().doing("find the windlass program")?;
         let own = &settings.runner;
-        let mut checks = doctor(&own.work, &own.sandbox, own.images, spawner).await;
+        let mut checks = doctor(&own.work, &own.sandbox, &own.images, spawner).await;
         checks.push(self.server().await);
         if output.json {
             let checks: Vec<_> = checks

@@ -128,13 +128,16 @@ pub(super) fn start(
         api_url: own.api_url.clone(),
         api_ca: ca,
         sandbox: own.sandbox.clone(),
-        images: own.images,
+        images: own.images.clone(),
         spawner,
     };
     Running::start(config, client).map_err(|e| {
         let fix = match e {
             StartError::Sandbox(_) => {
                 "`windlass doctor` tells what this host lacks; --set sandbox.policy=degrade does without it"
+            }
+            StartError::Engine(_) => {
+                "`windlass doctor` tells what it says; --set runner.images=native runs images without one"
             }
             _ => "choose another work directory with --set runner.work=DIR, or stop the runner that has it",
         };

@@ -19,7 +19,7 @@ use clap::Args;
 use windlass_model::package::MAX_ENTRIES;
 use windlass_model::wire::Limits;
 use windlass_runner::sandbox::network;
-use windlass_runner::{ImageMode, Policy, SandboxConfig};
+use windlass_runner::{ImageMode, NoEngineAddress, Policy, SandboxConfig};
 
 use windlass_store::postgres::Address;
 
@@ -287,7 +287,7 @@ impl Settings {
                 kill_grace: duration("runner.kill_grace")?,
                 drain_limit: duration("runner.drain_limit")?,
                 api_url: Some(text("runner.api_url")).filter(|url| !url.is_empty()),
-                images: layers.read("runner.images", images)?,
+                images: layers.read("runner.images", |mode| images(mode, &text("runner.engine")))?,
                 sandbox: SandboxConfig {
                     policy: layers.read("sandbox.policy", policy)?,
                     binds: layers.read("sandbox.binds", |_| folders(list("sandbox.binds")))?,
@@ -347,12 +347,15 @@ fn listen(text: &str) -> Result<String, String> {
     }
 }
 
-fn images(text: &str) -> Result<ImageMode, String> {
-    match text {
+fn images(mode: &str, engine: &str) -> Result<ImageMode, String> {
+    match mode {
         "native" => Ok(ImageMode::Native),
         "off" => Ok(ImageMode::Off),
-        "engine" => Err("this version runs images by no engine: native runs them in the sandbox".to_owned()),
-        _ => Err(format!("{text:?} is neither native nor off")),
+        "engine" => match engine.parse() {
+            Ok(address) => Ok(ImageMode::Engine(address)),
+            Err(NoEngineAddress) => Err(format!("engine needs runner.engine, which {NoEngineAddress}")),
+        },
+        _ => Err(format!("{mode:?} is none of native, engine and off")),
     }
 }
 

@@ -9,15 +9,15 @@ use sha2::{Digest as _, Sha256};
 use windlass_model::image::{Digest, MAX_DOCUMENT, archive};
 
 /// A folder whose files are read.
-pub(super) struct Folder(File);
+pub(crate) struct Folder(File);
 
 impl Folder {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         File::open(path).map(Self)
     }
 
     /// The file by this name, by links within the folder if need be; `None`: there is none.
-    pub(super) fn file(&self, name: &str) -> Result<Option<File>, String> {
+    pub(crate) fn file(&self, name: &str) -> Result<Option<File>, String> {
         let how = OpenHow::new()
             .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
@@ -52,7 +52,7 @@ impl archive::Files for Folder {
 }
 
 /// The digest of what is in a file, from where it is read next.
-pub(super) fn digest_of(mut file: &File) -> io::Result<Digest> {
+pub(crate) fn digest_of(mut file: &File) -> io::Result<Digest> {
     let mut hash = Sha256::new();
     io::copy(&mut file, &mut hash)?;
     Ok(digest(hash.finalize().as_slice()))

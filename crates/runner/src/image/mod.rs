@@ -7,7 +7,7 @@
 //! | [`cache`] | images and their layers, fetched once and kept |
 
 pub(crate) mod cache;
-mod folder;
+pub(crate) mod folder;
 mod plan;
 
 use std::sync::Arc;
@@ -31,17 +31,22 @@ pub(crate) struct Image {
 impl Image {
     /// The folder that a task with this package begins in: its own, if it brings files.
     pub(crate) fn cwd(&self, package: &Package) -> String {
-        match self.config.working_dir.as_str() {
-            _ if !package.files().is_empty() => TASK.to_owned(),
-            "" => "/".to_owned(),
-            folder if folder.starts_with('/') => folder.to_owned(),
-            folder => format!("/{folder}"),
-        }
+        cwd(&self.config, package)
     }
 
     /// The folders of its layers among the packages, the highest first.
     pub(crate) fn layers(&self) -> Vec<String> {
         let name = |layer: &Arc<Package>| Some(layer.folder().file_name()?.to_str()?.to_owned());
         self.layers.iter().rev().filter_map(name).collect()
+    }
+}
+
+/// The folder that a task with this package begins in, in an image with this configuration.
+pub(crate) fn cwd(config: &RunConfig, package: &Package) -> String {
+    match config.working_dir.as_str() {
+        _ if !package.files().is_empty() => TASK.to_owned(),
+        "" => "/".to_owned(),
+        folder if folder.starts_with('/') => folder.to_owned(),
+        folder => format!("/{folder}"),
     }
 }

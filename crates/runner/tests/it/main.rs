@@ -6,6 +6,7 @@ mod attacks;
 mod confined;
 mod contract;
 mod endings;
+mod engine;
 mod held;
 mod image;
 mod local;
