@@ -58,6 +58,8 @@ enum Command {
     Token(commands::token::Token),
     /// Create and list projects
     Project(commands::project::Project),
+    /// Bring the tables in PostgreSQL up to date
+    Migrate(commands::migrate::Migrate),
     /// Move everything from the embedded store to PostgreSQL
     MigrateStore(commands::migrate_store::MigrateStore),
     /// Measure this machine, beside its bare limits
@@ -84,6 +86,7 @@ pub(crate) fn run() -> Result<u8, Failure> {
         Command::Config(command) => command.run(),
         Command::Completions(command) => command.run(&mut Cli::command()),
         Command::Demo(command) => calling(command.run()),
+        Command::Migrate(command) => command.run(),
         Command::MigrateStore(command) => command.run(),
         Command::Bench(command) => spread(command.run()),
         Command::BenchParser => spread(commands::bench::serve_parser()),

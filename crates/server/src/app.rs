@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use windlass_model::id::{ProjectId, RunnerId, TokenId};
 use windlass_model::isolation::Level;
@@ -13,6 +13,7 @@ use windlass_model::limits::Policy;
 use windlass_model::project::{Project, Scope, TokenRecord};
 use windlass_model::time::Timestamp;
 use windlass_store::blob::Blobs;
+use windlass_store::types::Lead;
 use windlass_store::{Store, StoreError};
 
 use crate::answers::Answers;
@@ -48,6 +49,8 @@ pub struct App {
     pub loops_end: CancellationToken,
     /// The tokens.
     pub tokens: Tokens,
+    /// Which server leads, as far as this one knows.
+    pub lead: watch::Sender<Lead>,
     /// The runners' sessions.
     pub sessions: Sessions,
     /// The clusters of runners.
@@ -87,6 +90,10 @@ impl App {
         let app = App {
             ids: Ids::of_node(store.node(), store.newest_seq().await?),
             tokens: Tokens::new(store.tokens().await?),
+            lead: watch::Sender::new(match store.node() {
+                None => Lead::alone(),
+                Some(_) => Lead::default(),
+            }),
             sessions: Sessions::default(),
             clusters: Clusters::new(store.clusters().await?),
             seal,

@@ -25,6 +25,10 @@ pub struct Config {
     pub prune_every: Duration,
     /// How long a silent runner keeps its tasks.
     pub lease_ttl: Duration,
+    /// Time after which a leading server that is lost is replaced, where there are several.
+    pub leader_lease: Duration,
+    /// Where other servers of the same store reach this one.
+    pub url: Option<String>,
     /// How often a runner must be heard.
     pub heartbeat_every: Duration,
     /// Longest wait of a call that waits: `?wait=`, a claim, a heartbeat.
@@ -49,6 +53,8 @@ impl Default for Config {
             retention: Retention::default(),
             prune_every: Duration::from_secs(3600),
             lease_ttl: LEASE_TTL,
+            leader_lease: Duration::from_secs(15),
+            url: None,
             heartbeat_every: HEARTBEAT_EVERY,
             max_wait: Duration::from_secs(60),
             result_bytes: 1024 * 1024,

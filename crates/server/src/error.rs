@@ -66,7 +66,9 @@ impl From<BadField> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) | StoreError::Full => Self::busy(error.to_string()),
+            StoreError::Unavailable(_) | StoreError::Full | StoreError::NotLeading => {
+                Self::busy(error.to_string())
+            }
             StoreError::SessionOver => Self::new(StatusCode::NOT_FOUND, format!("{error}; register again")),
             StoreError::NothingToRun(_) => Self::bad_request(error.to_string()),
             StoreError::LimitReached(_) => Self::forbidden(error.to_string()),

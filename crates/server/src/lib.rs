@@ -14,7 +14,7 @@
 //! | [`hud`] | the web page: rendered here, live by one small module |
 //! | [`clusters`] | clusters of runners, and how each has been doing |
 //! | [`finish`], [`sessions`] | the server's side of a runner's session |
-//! | [`loops`] | scheduler, promoter, rescuer, pruner: each a `run_once(now)` and a wait for the next deadline |
+//! | [`loops`] | leader, scheduler, promoter, rescuer, pruner: each a `run_once(now)` and a wait for the next deadline |
 //! | [`mod@serve`] | sockets, slow clients, and a stop that loses nothing |
 //! | [`tls`] | the certificate, and when it is read again |
 

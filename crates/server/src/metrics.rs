@@ -77,6 +77,10 @@ pub struct Standing {
     pub runners: Vec<(String, u64, u64, u64)>,
     /// Age of the oldest task that could run.
     pub oldest_ready_seconds: f64,
+    /// Whether this server leads.
+    pub is_leading: bool,
+    /// The term of whichever leads; 0 where there can be but one server.
+    pub leader_term: i64,
 }
 
 impl Metrics {
@@ -146,6 +150,14 @@ impl Metrics {
             for (gauge, n) in gauges.iter().zip([runners, slots, busy]) {
                 gauge.get_or_create(&labels).set(i64::try_from(*n).unwrap_or(i64::MAX));
             }
+        }
+        for (name, help, value) in [
+            ("leading", "Whether this server leads: 1 or 0", i64::from(standing.is_leading)),
+            ("leader_term", "How often another server began to lead", standing.leader_term),
+        ] {
+            let gauge: Gauge = Gauge::default();
+            gauge.set(value);
+            now.register(name, help, gauge);
         }
         let oldest: Gauge<f64, AtomicU64> = Gauge::default();
         oldest.set(standing.oldest_ready_seconds);

@@ -51,6 +51,10 @@ pub enum StoreError {
     #[error("the runner's session is over")]
     SessionOver,
 
+    /// Another server leads: a duty of the leader's changed nothing.
+    #[error("another server leads")]
+    NotLeading,
+
     /// An upload has nothing to run.
     #[error(transparent)]
     NothingToRun(#[from] NothingToRun),

@@ -6,6 +6,7 @@
 //! otherwise. Each batch is written as a whole or not at all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_model::cluster::Cluster;
@@ -23,7 +24,7 @@ use windlass_model::wire::Page;
 use crate::error::StoreError;
 use crate::signals::Signals;
 use crate::types::{
-    Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogPart, Once,
+    Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Lead, Leased, LogPart, Once,
     OnceKey, Pruned, Pulse, Rescued, Retention, TaskQuery,
 };
 use crate::usage::{Rollup, UsageOf};
@@ -44,6 +45,15 @@ pub trait Store: Send + Sync + 'static {
     /// can be no other.
     fn node(&self) -> Option<u8> {
         None
+    }
+
+    /// Leads for as long as `lease` from now, if this server leads already or nobody does; and is there for the others at
+    /// `url`, if there is one. Returns who leads and who else is there.
+    ///
+    /// The duties of the leader are [`Store::rescue`], [`Store::fire_if_due`] and [`Store::prune`]: by another server, or
+    /// by one that leads no more when it comes to write, they change nothing, whatever it believes and however late.
+    async fn lead(&self, _lease: Duration, _url: Option<&str>) -> Result<Lead> {
+        Ok(Lead::alone())
     }
 
     /// The secret kept under `name`; the first call keeps `fresh` and returns it.
@@ -208,6 +218,9 @@ pub trait Store: Send + Sync + 'static {
     /// Ends the sessions whose lease ran out before `now`. Each of their attempts becomes an attempt with the outcome
     /// `Lost`, keeps the log it has, and its task is queued again, `killed` or `cancelled` by
     /// [`conclude`](windlass_model::lifecycle::conclude).
+    ///
+    /// # Errors
+    /// [`StoreError::NotLeading`]: see [`Store::lead`].
     async fn rescue(&self, now: Timestamp) -> Result<Rescued>;
 
     /// Asks the runner to take no more tasks, or to take them again. `false`: there is no such live session.
@@ -239,6 +252,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes firings, each only if its schedule is still due at exactly that instant, with its task in the same
     /// transaction; answers in order whether it was written. So a firing happens once, whoever else tries.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLeading`]: see [`Store::lead`].
     async fn fire_if_due(&self, firings: Vec<Firing>, now: Timestamp) -> Result<Vec<bool>>;
 
     // Reading.
@@ -313,11 +329,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// Drops partitions that are older than the retention and hold no task that has not ended, runner sessions that have
     /// been over for longer, and sums of minutes and days before.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLeading`]: see [`Store::lead`]. Days may have been dropped before.
     async fn prune(&self, retention: Retention, now: Timestamp) -> Result<Pruned>;
 
     /// Whether the store can be written to right now: after a write that failed, not before there is room again.
     async fn check(&self) -> Result<()>;
 
-    /// Writes everything that is still on its way, then closes. Calls after it fail.
+    /// Writes everything that is still on its way, gives up the lead, then closes. Calls after it fail.
     async fn close(&self);
 }

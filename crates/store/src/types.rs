@@ -14,6 +14,37 @@ use windlass_model::schedule::ScheduleState;
 use windlass_model::task::{NewTask, Status, Stored};
 use windlass_model::time::Timestamp;
 
+/// Which of the servers of a store leads, as it was when that was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lead {
+    /// It is the one that asked.
+    pub is_ours: bool,
+    /// Grows whenever another one begins to lead; 0 where there can be no other.
+    pub term: i64,
+    /// How long nobody else can begin to lead. `None`: never.
+    pub left: Option<Duration>,
+    /// Where the one that leads is reached, if it said so.
+    pub leader: Option<String>,
+    /// The other servers.
+    pub peers: Vec<Peer>,
+}
+
+impl Lead {
+    /// Of the only server that there can be.
+    pub fn alone() -> Self {
+        Self { is_ours: true, ..Self::default() }
+    }
+}
+
+/// Another server of the same store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Peer {
+    /// Its number, which no other has or had.
+    pub server: i64,
+    /// Where it is reached: `http://host:port`.
+    pub url: String,
+}
+
 /// Asks for tasks to run.
 #[derive(Clone, Debug)]
 pub struct Claiming {

@@ -11,6 +11,7 @@ pub(crate) mod doctor;
 mod image_archive;
 mod limits;
 pub(crate) mod logs;
+pub(crate) mod migrate;
 pub(crate) mod migrate_store;
 pub(crate) mod project;
 pub(crate) mod queue;

@@ -115,6 +115,22 @@ fn two_servers_on_one_database_are_one_service() {
 }
 
 #[test]
+fn the_schema_is_looked_at_and_brought_up_to_date_without_a_server() {
+    let database = Database::start();
+    let home = tempfile::tempdir().unwrap();
+    let migrate = |more: &[&str]| {
+        let mut command = binary(home.path());
+        command.arg("migrate").args(more).env("WINDLASS_STORE", database.url());
+        run(command, "")
+    };
+    let missing = migrate(&["--check"]);
+    assert!(missing.code == 2 && missing.out.contains("the database is empty"), "{missing:?}");
+    assert!(migrate(&[]).ok().contains("now the database has schema"));
+    assert!(migrate(&["--check"]).ok().contains("nothing is to be done"));
+    assert!(migrate(&[]).ok().contains("nothing is to be done"));
+}
+
+#[test]
 fn everything_in_an_embedded_store_moves_to_a_database() {
     let database = Database::start();
     let url = database.url();

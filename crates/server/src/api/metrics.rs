@@ -44,7 +44,10 @@ pub async fn scrape(State(app): State<Arc<App>>) -> Answer {
     }
     let tasks = tasks.into_iter().map(|((cluster, status), n)| (cluster.to_owned(), status, n)).collect();
     let oldest = app.store.oldest_ready(None).await?;
+    let lead = app.lead.borrow().clone();
     let standing = Standing {
+        is_leading: lead.is_ours,
+        leader_term: lead.term,
         tasks,
         runners: runners.into_iter().map(|(cluster, (n, slots, busy))| (cluster, n, slots, busy)).collect(),
         oldest_ready_seconds: oldest.map_or(0.0, |at| app.now().since(at).as_secs_f64()),

@@ -61,6 +61,16 @@ impl Stop {
         matches!(self, Stop::Failed(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE))
     }
 
+    /// The same, where it says of a duty that this process does not lead.
+    pub(super) fn of_the_fence(self, is_duty: bool) -> Self {
+        match self {
+            Stop::Failed(error) if is_duty && error.code() == Some(&SqlState::DIVISION_BY_ZERO) => {
+                Stop::Refused(StoreError::NotLeading)
+            }
+            stop => stop,
+        }
+    }
+
     /// Whether the statement itself was at fault: others of its group may go through without it.
     pub(super) fn is_callers_fault(&self) -> bool {
         let Stop::Failed(error) = self else { return false };

@@ -9,10 +9,11 @@ use super::param::params;
 use crate::error::StoreError;
 
 /// Each is applied once, in order. Never changed once released.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("migrations/0001_tables.sql"),
     include_str!("migrations/0002_moved.sql"),
     include_str!("migrations/0003_cluster.sql"),
+    include_str!("migrations/0004_leader.sql"),
 ];
 
 /// Held while the schema changes: one migrates, everybody else waits for it.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_model::cluster::Cluster;
@@ -20,18 +21,18 @@ use super::connect::{Address, Connections};
 use super::group::Group;
 use super::ops::codes::Deletion;
 use super::ops::{
-    accounts, cancel, claim, codes, enqueue, finish, import, progress, prune, schedules, sessions,
+    accounts, cancel, claim, codes, enqueue, finish, import, lead, progress, prune, schedules, sessions,
 };
 use super::param::params;
 use super::schema::{self, Standing};
-use super::state::{Operation, State};
+use super::state::{Operation, State, Term};
 use super::{poll, reads, rows};
 use crate::error::StoreError;
 use crate::moving::{self, Import, Mark, Record};
 use crate::signals::Signals;
 use crate::store::{Result, Store};
 use crate::types::{
-    Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Leased, LogPart, Once,
+    Cancelled, Claimed, Claiming, Counts, Finish, Finished, Firing, LaneCounts, Lead, Leased, LogPart, Once,
     OnceKey, Pruned, Pulse, Rescued, Retention, TaskQuery,
 };
 use crate::usage::{Rollup, UsageOf};
@@ -142,6 +143,12 @@ impl Store for Postgres {
 
     fn node(&self) -> Option<u8> {
         Some(self.state.node())
+    }
+
+    async fn lead(&self, lease: Duration, url: Option<&str>) -> Result<Lead> {
+        let lead = self.run(lead::Leads { lease, url: url.map(str::to_owned) }).await?;
+        self.state.set_term(Term(if lead.is_ours { lead.term } else { 0 }));
+        Ok(lead)
     }
 
     async fn newest_seq(&self) -> Result<Seq> {
@@ -487,6 +494,10 @@ impl Store for Postgres {
         self.finishes.close().await;
         self.logs.close().await;
         self.heartbeats.close().await;
+        // What is not given up runs out.
+        if let Err(stop) = self.state.write(&lead::Leave(self.state.term()), writer::ANY).await {
+            tracing::debug!(stop = ?stop, "the lead was not given up");
+        }
         self.state.connections.close();
     }
 }

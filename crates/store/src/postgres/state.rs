@@ -35,6 +35,8 @@ pub(super) trait Operation: Sync {
     const IS_RELAXED: bool = false;
     /// Whether it goes through the gate: it may put keys into lanes or take them out. See [`super::ops::codes`].
     const IS_GATED: bool = true;
+    /// Whether only the server that leads may do it: it fails in the end if that is another one by then.
+    const IS_DUTY: bool = false;
 
     /// Does it. What it refuses, it refuses before it has changed anything.
     fn run(&self, work: &mut Work<'_>) -> impl Future<Output = Result<Self::Answer, Stop>> + Send;
@@ -50,6 +52,10 @@ const WRITERS: i16 = 8;
 const PROCESSES: i64 = 16;
 /// Fences of one process: more than it can use.
 const FENCES: i64 = 1 << 40;
+
+/// The term in which this process leads; 0: it does not, as far as it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Term(pub(super) i64);
 
 /// What the operations of one process share.
 #[derive(Debug)]
@@ -68,6 +74,7 @@ pub(super) struct State {
     pub(super) floors: Mutex<Floors>,
     /// The number of this process: no other had it or will have it.
     server: i64,
+    term: AtomicI64,
     fences: AtomicI64,
 }
 
@@ -89,11 +96,27 @@ impl State {
             isolations: Mutex::default(),
             floors: Mutex::default(),
             server,
+            term: AtomicI64::new(0),
             fences: AtomicI64::new(server * FENCES),
         };
         state.refresh().await?;
         state.reload_partitions().await?;
         Ok(state)
+    }
+
+    /// The number of this process.
+    pub(super) fn server(&self) -> i64 {
+        self.server
+    }
+
+    /// The term in which it leads, as far as it knows.
+    pub(super) fn term(&self) -> Term {
+        Term(self.term.load(Ordering::Acquire))
+    }
+
+    /// It leads in this term from now on, or not at all.
+    pub(super) fn set_term(&self, term: Term) {
+        self.term.store(term.0, Ordering::Release);
     }
 
     /// Which of the processes this is that have the database open at the same time, unless 255 were started since.
@@ -144,9 +167,14 @@ impl State {
     }
 
     async fn finish<O: Operation>(&self, operation: &O, mut work: Work<'_>) -> Result<O::Answer, Stop> {
+        // As it was before: who lost the lead meanwhile and won it again did not lead all along.
+        let term = self.term();
         match operation.run(&mut work).await {
             Ok(answer) => {
-                work.commit().await?.publish(&self.signals);
+                if O::IS_DUTY {
+                    work.later(include_str!("sql/fence.sql"), params![self.server, term.0]);
+                }
+                work.commit().await.map_err(|stop| stop.of_the_fence(O::IS_DUTY))?.publish(&self.signals);
                 Ok(answer)
             }
             Err(stop) => {

@@ -50,8 +50,14 @@ struct Served {
 impl Served {
     async fn new() -> Self {
         let database = cluster().database();
-        let store = Some(Postgres::open(&database.address()).await.unwrap());
+        let store = Some(Self::leading(&database).await);
         Self { database, store }
+    }
+
+    async fn leading(database: &Database) -> Postgres {
+        let store = Postgres::open(&database.address()).await.unwrap();
+        assert!(store.lead(std::time::Duration::from_secs(3_600), None).await.unwrap().is_ours);
+        store
     }
 }
 
@@ -63,7 +69,7 @@ impl Subject for Served {
 
     async fn reopen(&mut self) {
         self.store.take().unwrap().close().await;
-        self.store = Some(Postgres::open(&self.database.address()).await.unwrap());
+        self.store = Some(Self::leading(&self.database).await);
     }
 
     async fn problems(&mut self) -> Vec<String> {

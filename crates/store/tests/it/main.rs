@@ -10,6 +10,7 @@ mod disk_full;
 mod group;
 mod kill;
 mod lanes;
+mod leader;
 mod lock;
 mod moving;
 mod servers;

@@ -17,6 +17,13 @@ async fn open(database: &Database) -> Arc<Postgres> {
     Arc::new(Postgres::open(&database.address()).await.unwrap())
 }
 
+/// The same that leads.
+async fn open_leader(database: &Database) -> Arc<Postgres> {
+    let store = open(database).await;
+    assert!(store.lead(Duration::from_secs(3_600), None).await.unwrap().is_ours);
+    store
+}
+
 async fn is_whole(database: &Database) {
     assert_eq!(audit(&database.address()).await.unwrap(), Vec::<String>::new());
 }
@@ -121,7 +128,7 @@ async fn a_cancel_and_a_claim_of_the_same_task_agree() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_ends_during_a_claim_leaves_nothing_behind() {
     let database = cluster().database();
-    let (one, two) = (open(&database).await, open(&database).await);
+    let (one, two) = (open(&database).await, open_leader(&database).await);
     for _ in 0..20 {
         let mut world = World::new(&*one).await;
         one.enqueue(world.tasks(3, 1)).await.unwrap();
@@ -197,6 +204,7 @@ async fn it_works_behind_a_pooler_that_gives_another_connection_each_time() {
         assert_eq!(tasks.unwrap().len(), 20);
         assert_eq!(counts.unwrap()[0].counts.total(), 200);
     }
+    assert!(one.lead(Duration::from_secs(3_600), None).await.unwrap().is_ours);
     assert_eq!(one.prune(Retention::default(), now()).await.unwrap().tasks, 0);
     one.close().await;
     two.close().await;
@@ -207,7 +215,7 @@ async fn it_works_behind_a_pooler_that_gives_another_connection_each_time() {
 async fn clusters_that_were_made_up_are_forgotten_with_their_last_task() {
     const DAY: Duration = Duration::from_secs(86_400);
     let database = cluster().database();
-    let store = open(&database).await;
+    let store = open_leader(&database).await;
     let mut world = World::new(&*store).await;
     let mut tasks = world.tasks(20, 1);
     for (n, task) in tasks.iter_mut().enumerate() {

@@ -8,6 +8,7 @@ mod ending;
 pub(super) mod enqueue;
 pub(super) mod finish;
 pub(super) mod import;
+pub(super) mod lead;
 pub(super) mod progress;
 pub(super) mod prune;
 pub(super) mod schedules;

@@ -19,6 +19,7 @@ pub(in crate::postgres) struct DropPartition(pub(in crate::postgres) Partition);
 
 impl Operation for DropPartition {
     type Answer = Option<u64>;
+    const IS_DUTY: bool = true;
 
     async fn run(&self, work: &mut Work<'_>) -> Result<Option<u64>, Stop> {
         let (from, to) = (self.0.first().0, self.0.next().first().0);
@@ -77,6 +78,7 @@ pub(in crate::postgres) struct PruneRest(
 
 impl Operation for PruneRest {
     type Answer = ();
+    const IS_DUTY: bool = true;
 
     async fn run(&self, work: &mut Work<'_>) -> Result<(), Stop> {
         /// Time that a cluster stays in use for a server that has seen it, and some more.

@@ -75,6 +75,7 @@ pub(in crate::postgres) struct FireIfDue(
 
 impl Operation for FireIfDue {
     type Answer = Vec<bool>;
+    const IS_DUTY: bool = true;
 
     async fn run(&self, work: &mut Work<'_>) -> Result<Vec<bool>, Stop> {
         let Self(firings, now) = self;
@@ -135,7 +136,6 @@ fn is_alive(schedule: &Schedule) -> bool {
     !schedule.state.status.is_over()
 }
 
-/// Writes schedules as they are from now on, before the commit.
 /// Writes schedules as they are now, before the commit.
 pub(super) fn put<'a>(work: &mut Work<'_>, schedules: impl Iterator<Item = &'a Schedule>) {
     let schedules: Vec<&Schedule> = schedules.collect();

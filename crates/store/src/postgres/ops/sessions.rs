@@ -155,6 +155,7 @@ pub(in crate::postgres) struct Rescue(pub(in crate::postgres) Timestamp);
 
 impl Operation for Rescue {
     type Answer = Rescued;
+    const IS_DUTY: bool = true;
 
     async fn run(&self, work: &mut Work<'_>) -> Result<Rescued, Stop> {
         let now = self.0;
