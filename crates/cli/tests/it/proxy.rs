@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 
 /// What becomes of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,8 @@ enum Mode {
 struct State {
     target: SocketAddr,
     mode: Mode,
-    streams: Vec<TcpStream>,
+    /// Those whose threads are at work.
+    streams: Vec<Weak<TcpStream>>,
 }
 
 /// The port. Its threads end with the test's process.
@@ -74,7 +75,7 @@ impl Proxy {
         let mut state = self.shared.0.lock().unwrap();
         state.mode = mode;
         if mode == Mode::Closed {
-            for stream in state.streams.drain(..) {
+            for stream in state.streams.drain(..).filter_map(|stream| stream.upgrade()) {
                 let _ = stream.shutdown(Shutdown::Both);
             }
         }
@@ -93,26 +94,29 @@ fn join(shared: &Arc<(Mutex<State>, Condvar)>, near: TcpStream) {
         let _ = near.shutdown(Shutdown::Both);
         return;
     };
+    let (near, far) = (Arc::new(near), Arc::new(far));
+    state.streams.retain(|stream| stream.strong_count() > 0);
     for stream in [&near, &far] {
         let _ = stream.set_nodelay(true);
-        state.streams.push(stream.try_clone().unwrap());
+        state.streams.push(Arc::downgrade(stream));
     }
     drop(state);
-    for (from, to) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)] {
+    for (from, to) in [(near.clone(), far.clone()), (far, near)] {
         let shared = shared.clone();
-        std::thread::spawn(move || pass(&shared, from, to));
+        std::thread::spawn(move || pass(&shared, &from, &to));
     }
 }
 
-fn pass(shared: &(Mutex<State>, Condvar), mut from: TcpStream, mut to: TcpStream) {
+fn pass(shared: &(Mutex<State>, Condvar), from: &TcpStream, to: &TcpStream) {
+    let (mut reader, mut writer) = (from, to);
     let mut bytes = vec![0; 64 * 1024];
-    while let Ok(n @ 1..) = from.read(&mut bytes) {
+    while let Ok(n @ 1..) = reader.read(&mut bytes) {
         let mut state = shared.0.lock().unwrap();
         while state.mode == Mode::Silent {
             state = shared.1.wait(state).unwrap();
         }
         drop(state);
-        if to.write_all(&bytes[..n]).is_err() {
+        if writer.write_all(&bytes[..n]).is_err() {
             break;
         }
     }
