@@ -13,11 +13,12 @@ import sys
 MAY_USE = {
     "windlass-model": set(),
     "windlass-store": {"windlass-model"},
-    "windlass-server": {"windlass-model", "windlass-store"},
+    "windlass-registry": {"windlass-model"},
+    "windlass-server": {"windlass-model", "windlass-store", "windlass-registry"},
     "windlass-client": {"windlass-model"},
-    "windlass-runner": {"windlass-model", "windlass-client"},
+    "windlass-runner": {"windlass-model", "windlass-client", "windlass-registry"},
     "outcast": {"windlass-client", "windlass-model"},
-    "windlass": {"windlass-model", "windlass-store", "windlass-server", "windlass-client", "windlass-runner", "outcast"},
+    "windlass": {"windlass-model", "windlass-store", "windlass-server", "windlass-client", "windlass-registry", "windlass-runner", "outcast"},
 }
 
 # The rules of a task's life must stay free of I/O, clocks and threads.

@@ -4,6 +4,7 @@ use http::Method;
 use windlass_model::id::TokenId;
 use windlass_model::isolation::Level;
 use windlass_model::wire::Msg;
+use windlass_model::wire::credentials::Credentials;
 use windlass_model::wire::projects::{
     Project, ProjectChange, ProjectList, ProjectRequest, Token, TokenCreated, TokenList, TokenRequest,
 };
@@ -41,6 +42,18 @@ impl Client {
         let path = format!("/2/projects/{}", self.project());
         let change = ProjectChange { min_isolation: level.as_str().into() };
         self.json(Method::PATCH, &path, Some(&change)).await
+    }
+
+    /// Sets the login that the project's images are pulled with from `registry`; neither name nor password: it is taken
+    /// away. Needs the scope `manage`.
+    pub async fn set_registry_login(
+        &self,
+        registry: &str,
+        username: &str,
+        password: &str,
+    ) -> Result<Msg, ClientError> {
+        let path = format!("/2/projects/{}/credentials", self.project());
+        self.post(&path, &Credentials::new(registry, username, password)).await
     }
 
     /// The tokens of the project, or those that are not limited to one, without what makes them valid.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CodeId, ProjectId, RevisionId};
+use crate::image::Digest;
 use crate::limits::Wishes;
 use crate::retry::RetryPolicy;
 use crate::secret::{Given, Sealed};
@@ -43,6 +44,9 @@ pub struct Launch {
     /// The container image itself, as an archive that was uploaded; none: it is somewhere else, by its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archive: Option<BlobRef>,
+    /// What the image's name meant when it was uploaded; none: its registry did not say, so that each runner asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 /// What runs a worker's tasks.

@@ -69,7 +69,8 @@ fn blob(blob: &BlobRef) -> Fact {
 }
 
 fn facts(revision: &Revision) -> Vec<(&'static str, Option<Fact>)> {
-    let Launch { runtime, file_name, command, image, stack, mode, handler, archive } = &revision.launch;
+    let Launch { runtime, file_name, command, image, stack, mode, handler, archive, digest } =
+        &revision.launch;
     let KeepWishes { min_warm, max_tasks, max_age_s, idle_timeout_s } = revision.keep;
     let Wishes { memory_bytes, cpu_millis, processes, disk_bytes, open_files, output_bytes, network } =
         revision.wishes;
@@ -85,6 +86,7 @@ fn facts(revision: &Revision) -> Vec<(&'static str, Option<Fact>)> {
         ("file", plain(file_name)),
         ("image", plain(image)),
         ("image archive", archive.as_ref().map(blob)),
+        ("image digest", digest.as_ref().and_then(|digest| plain(digest.as_str()))),
         ("stack", plain(stack)),
         ("mode", plain(mode.as_str())),
         ("handler", plain(handler)),

@@ -1,11 +1,13 @@
 //! Projects own codes, tasks and schedules; tokens say who may do what in them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ProjectId, TokenId};
 use crate::isolation::Level;
+use crate::secret::Sealed;
 use crate::time::Timestamp;
 
 /// The owner of codes, tasks and schedules.
@@ -20,6 +22,19 @@ pub struct Project {
     /// The weakest isolation that its tasks may run in: no runner below gets any of them.
     #[serde(default)]
     pub min_isolation: Level,
+    /// Logins to registries of container images, by the registry's name, as only a server can read them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub registries: BTreeMap<String, Sealed>,
+}
+
+impl Project {
+    /// Sets its login to a registry of images, or takes it away.
+    pub fn set_registry(&mut self, registry: &str, login: Option<Sealed>) {
+        match login {
+            Some(login) => self.registries.insert(registry.to_owned(), login),
+            None => self.registries.remove(registry),
+        };
+    }
 }
 
 /// What a token may do. Every route names the one it needs.

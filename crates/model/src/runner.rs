@@ -117,6 +117,9 @@ pub struct RevisionSpec {
     pub config: Option<String>,
     /// Environment of the worker.
     pub env_vars: BTreeMap<String, String>,
+    /// What its image is pulled with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
     /// What one attempt may take; the runner may give less.
     #[serde(default)]
     pub limits: Limits,
@@ -126,6 +129,22 @@ pub struct RevisionSpec {
     /// For how long its warm workers are kept.
     #[serde(default)]
     pub keep: Keep,
+}
+
+/// A login to a registry of container images.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// Who.
+    pub username: String,
+    /// A password, or a token in its place.
+    pub password: String,
+}
+
+/// Without the password.
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Login({})", self.username)
+    }
 }
 
 /// One attempt of one task, to be run now.

@@ -100,6 +100,8 @@ pub struct RunnerConfig {
     pub sandbox: SandboxConfig,
     /// By what container images are run.
     pub images: ImageMode,
+    /// How registries of container images are called.
+    pub registry: windlass_registry::Settings,
     /// How its spawner is started.
     pub spawner: SpawnerCommand,
 }
@@ -121,6 +123,7 @@ impl RunnerConfig {
             api_ca: None,
             sandbox: SandboxConfig::default(),
             images: ImageMode::Native,
+            registry: windlass_registry::Settings::default(),
             spawner: SpawnerCommand::own()?,
         })
     }

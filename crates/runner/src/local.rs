@@ -115,7 +115,7 @@ pub async fn run_local(
     let packages = folder.path().join("packages");
     let unpacker = Unpacker::new(&run.sandbox, &run.spawner);
     let images = Packages::open(packages.clone(), PackageLimits::default(), unpacker.clone())?;
-    let images = Images::new(Arc::new(images));
+    let images = Images::new(Arc::new(images), None);
     let parts = Parts {
         work_dir: folder.path(),
         limits,
@@ -145,7 +145,7 @@ pub async fn run_local(
         None => None,
         Some(archive) => match image(&host, &images, archive).await {
             Ok(image) => Some(image),
-            Err(PackageError::Unusable(why)) => return Ok(not_started(why)),
+            Err(PackageError::Unusable(why) | PackageError::NotPulled(why)) => return Ok(not_started(why)),
             Err(error) => return Err(io::Error::other(error)),
         },
     };
@@ -258,6 +258,7 @@ fn as_task(run: LocalRun, token: String, project: Option<ProjectId>) -> (Assignm
         launch: run.launch,
         config: run.config,
         env_vars: run.env_vars,
+        login: None,
         limits: run.limits,
         network: run.network,
         keep: Keep::DEFAULT,

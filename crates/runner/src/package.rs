@@ -37,6 +37,9 @@ pub(crate) enum PackageError {
     /// It breaks a rule: the task's failure.
     #[error("{0}")]
     Unusable(String),
+    /// Its registry does not give it: the task's failure, which may pass.
+    #[error("{0}")]
+    NotPulled(String),
     /// It could not be downloaded or written: ours.
     #[error("cannot fetch {what}: {reason}")]
     Unavailable {
@@ -350,6 +353,11 @@ impl Packages {
             }
             Fetched::Unusable(why) => Err(PackageError::Unusable(why)),
         }
+    }
+
+    /// Bytes that a package or an image may have.
+    pub(crate) fn limit_bytes(&self) -> u64 {
+        self.limits.package_bytes
     }
 
     /// Drops a package that is no longer what was unpacked. Who holds it goes on with what there is.

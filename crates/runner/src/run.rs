@@ -10,6 +10,8 @@ use windlass_client::Client;
 use windlass_model::bytes::Bytes;
 use windlass_model::code::Kind;
 use windlass_model::exit::{Exit, Usage};
+use windlass_model::image::Reference;
+use windlass_model::image::reference::NoReference;
 use windlass_model::runner::{Assignment, Held, Report, RevisionSpec};
 use windlass_model::time::Timestamp;
 
@@ -251,7 +253,7 @@ async fn package(
         biased;
         command = told(commands) => Err(Stop::Told(command)),
         package = again(|| bench.packages.get(blob, &bench.client)) => package.map_err(|error| match error {
-            PackageError::Unusable(why) => Stop::NotStarted(why),
+            PackageError::Unusable(why) | PackageError::NotPulled(why) => Stop::NotStarted(why),
             PackageError::Unavailable { .. } => Stop::Ours(error.to_string()),
         }),
     }
@@ -263,14 +265,37 @@ async fn image(
     job: &Job,
     commands: &mut watch::Receiver<Command>,
 ) -> Result<Option<Arc<Image>>, Stop> {
-    let Some(archive) = &job.revision.launch.archive else { return Ok(None) };
-    bench.host.admits_images().map_err(Stop::NotStarted)?;
+    let RevisionSpec { launch, login, .. } = &*job.revision;
+    if launch.archive.is_none() && launch.image.is_empty() {
+        return Ok(None);
+    }
+    if let Err(why) = bench.host.admits_images() {
+        // A package that says what to do without.
+        let runs_without =
+            launch.archive.is_none() && job.revision.package.is_some() && !launch.command.is_empty();
+        return if runs_without { Ok(None) } else { Err(Stop::NotStarted(why)) };
+    }
+    let fetch = async || match &launch.archive {
+        Some(archive) => bench.images.of_archive(archive, &bench.client).await,
+        None => {
+            let named: Reference =
+                launch.image.parse().map_err(|e: NoReference| PackageError::Unusable(e.to_string()))?;
+            let (key, named) = match &launch.digest {
+                Some(digest) => {
+                    (digest.hex().to_owned(), Reference { digest: Some(digest.clone()), ..named })
+                }
+                None => (job.revision.id.to_string(), named),
+            };
+            let key = format!("{}-{key}", job.task.project);
+            bench.images.of_registry(&key, &named, login.as_ref()).await
+        }
+    };
     tokio::select! {
         biased;
         command = told(commands) => Err(Stop::Told(command)),
-        image = again(|| bench.images.of_archive(archive, &bench.client)) => match image {
+        image = again(&fetch) => match image {
             Ok(image) => Ok(Some(image)),
-            Err(PackageError::Unusable(why)) => Err(Stop::NotStarted(why)),
+            Err(PackageError::Unusable(why) | PackageError::NotPulled(why)) => Err(Stop::NotStarted(why)),
             Err(error) => Err(Stop::Ours(error.to_string())),
         },
     }

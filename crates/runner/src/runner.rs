@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 use windlass_client::{Client, RunnerSession};
 use windlass_model::runner::{Isolation, Register, Registered};
+use windlass_registry::Registry;
 
 use crate::config::{ImageMode, RunnerConfig};
 use crate::deaths::Deaths;
@@ -74,6 +75,7 @@ impl Runner {
         let unpacker = Unpacker::new(&config.sandbox, &config.spawner);
         let packages = Packages::open(config.work_dir.join("packages"), config.packages, unpacker)?;
         let packages = Arc::new(packages);
+        let registry = Registry::new(&config.registry).map_err(std::io::Error::other)?;
         let spool = Spool::open(&config.work_dir.join("spool"))?;
         let mut host = Host::open(&config, &api_url)?;
         let slots = Slots::new(config.slots);
@@ -102,6 +104,7 @@ impl Runner {
                     client,
                     host,
                     packages,
+                    registry,
                     workers,
                     engine,
                     spool,
@@ -186,6 +189,7 @@ struct Service {
     client: Client,
     host: Arc<Host>,
     packages: Arc<Packages>,
+    registry: Registry,
     workers: Arc<warm::Pool>,
     engine: Option<Arc<Engine>>,
     spool: Spool,
@@ -203,7 +207,7 @@ impl Service {
                 host: self.host.clone(),
                 packages: self.packages.clone(),
                 workers: self.workers.clone(),
-                images: Images::new(self.packages.clone()),
+                images: Images::new(self.packages.clone(), Some(self.registry.clone())),
                 engine: self.engine.clone(),
                 client: self.client.clone(),
                 logs: Logs::start(session.clone(), self.spool.clone(), lost),

@@ -11,6 +11,7 @@ use windlass_model::id::{ProjectId, RunnerId, TokenId};
 use windlass_model::isolation::Level;
 use windlass_model::limits::Policy;
 use windlass_model::project::{Project, Scope, TokenRecord};
+use windlass_model::secret::Sealed;
 use windlass_model::time::Timestamp;
 use windlass_store::blob::Blobs;
 use windlass_store::types::Lead;
@@ -175,7 +176,13 @@ impl App {
         let now = self.now();
         let (seq, tag) = self.ids.mint(now);
         let (id, name) = (ProjectId::new(seq, tag), name.to_owned());
-        let project = Project { id, name, created_at: now, min_isolation: Level::default() };
+        let project = Project {
+            id,
+            name,
+            created_at: now,
+            min_isolation: Level::default(),
+            registries: BTreeMap::new(),
+        };
         self.store.create_project(project.clone()).await?;
         let project = Arc::new(project);
         self.projects.write().insert(project.id, project.clone());
@@ -195,6 +202,24 @@ impl App {
         let Some(project) = projects.get_mut(&id) else { return Ok(None) };
         *project = Arc::new(Project { min_isolation: level, ..(**project).clone() });
         Ok(Some(project.clone()))
+    }
+
+    /// Sets or takes away the project's login to a registry of images. `None`: there is no such project.
+    pub async fn set_registry(
+        &self,
+        id: ProjectId,
+        registry: &str,
+        login: Option<Sealed>,
+    ) -> Result<Option<()>, StoreError> {
+        if !self.store.set_registry(id, registry, login.clone()).await? {
+            return Ok(None);
+        }
+        let mut projects = self.projects.write();
+        let Some(project) = projects.get_mut(&id) else { return Ok(None) };
+        let mut changed = (**project).clone();
+        changed.set_registry(registry, login);
+        *project = Arc::new(changed);
+        Ok(Some(()))
     }
 
     pub(crate) fn check_count(&self, what: &str, count: usize) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use windlass_model::lease::{HEARTBEAT_EVERY, LEASE_TTL};
 use windlass_model::package;
 use windlass_model::wire::Limits;
+use windlass_registry::Registry;
 use windlass_store::types::Retention;
 
 /// The settings of a server.
@@ -41,6 +42,8 @@ pub struct Config {
     pub accounts: usize,
     /// Where uploads are kept until they are checked.
     pub scratch: PathBuf,
+    /// Asks registries what the name of an image means when it is uploaded; none: nobody is asked.
+    pub registry: Option<Registry>,
 }
 
 impl Default for Config {
@@ -61,6 +64,7 @@ impl Default for Config {
             inline_bytes: 32 * 1024,
             accounts: 100_000,
             scratch: std::env::temp_dir(),
+            registry: None,
         }
     }
 }

@@ -23,6 +23,7 @@ use windlass_model::wire::clusters::{
     TerminateRequest,
 };
 use windlass_model::wire::codes::{Code, CodeList, RevisionList, Stats, UploadRequest, Uploaded};
+use windlass_model::wire::credentials::Credentials;
 use windlass_model::wire::more::RunnerList;
 use windlass_model::wire::projects::{
     Project, ProjectChange, ProjectList, ProjectRequest, TokenCreated, TokenList, TokenRequest,
@@ -152,7 +153,7 @@ pub fn routes() -> Vec<Route> {
         patch("/2/projects/{project_id}", In(Manage), projects::change)
             .does("Change what the project demands of runners").takes::<ProjectChange>().like(r#"{"min_isolation":"namespaces"}"#).gives::<Project>(),
         post("/2/projects/{project_id}/credentials", In(Manage), projects::credentials)
-            .does("Registry credentials: accepted, and not kept until images are supported"),
+            .does("Keep a login to a registry of images").takes::<Credentials>().like(r#"{"auth":"eyJ1c2VybmFtZSI6InUiLCJwYXNzd29yZCI6InAiLCJzZXJ2ZXJhZGRyZXNzIjoiZXhhbXBsZS5vcmcifQ=="}"#),
         get("/2/projects/{project_id}/tokens", In(Manage), tokens::list)
             .does("Tokens of the project, without their text").gives::<TokenList>(),
         post("/2/projects/{project_id}/tokens", In(Manage), tokens::create)

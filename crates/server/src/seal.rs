@@ -40,6 +40,13 @@ pub enum Place<'a> {
         /// The variable's name.
         name: &'a str,
     },
+    /// A login to a registry of images.
+    Registry {
+        /// Whose login.
+        project: ProjectId,
+        /// The registry's name.
+        registry: &'a str,
+    },
 }
 
 /// Why there is no seal.
@@ -70,6 +77,7 @@ impl Place<'_> {
     fn text(&self) -> String {
         match self {
             Place::Variable { project, code, name } => format!("variable\0{project}\0{code}\0{name}"),
+            Place::Registry { project, registry } => format!("registry\0{project}\0{registry}"),
         }
     }
 }

@@ -119,7 +119,15 @@ impl Bench {
         let mut clock = SeqClock::after(store.newest_seq().await?);
         let project = ProjectId::new(clock.next(now()), 0);
         let (name, min_isolation) = ("bench".to_owned(), Level::default());
-        store.create_project(Project { id: project, name, created_at: now(), min_isolation }).await?;
+        store
+            .create_project(Project {
+                id: project,
+                name,
+                created_at: now(),
+                min_isolation,
+                registries: std::collections::BTreeMap::new(),
+            })
+            .await?;
         let mut codes = Vec::new();
         for n in 0..CODES {
             let upload = Upload {

@@ -16,6 +16,7 @@ use windlass_model::isolation::Level;
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
+use windlass_model::secret::Sealed;
 use windlass_model::task::{Attempt, NewTask, Stored, Task};
 use windlass_model::time::Timestamp;
 use windlass_model::usage::{ComputeTime, Grain, UsageBy};
@@ -73,6 +74,9 @@ pub trait Store: Send + Sync + 'static {
     /// Sets the weakest isolation that the project's tasks may run in. After `Ok(true)` no claim hands out any of them to
     /// a runner that registered with less; what runs goes on. `Ok(false)`: there is no such project.
     async fn set_min_isolation(&self, project: ProjectId, level: Level) -> Result<bool>;
+
+    /// Sets or takes away the project's login to a registry of images. `Ok(false)`: there is no such project.
+    async fn set_registry(&self, project: ProjectId, registry: &str, login: Option<Sealed>) -> Result<bool>;
 
     /// Keeps a new token.
     async fn create_token(&self, token: TokenRecord) -> Result<()>;

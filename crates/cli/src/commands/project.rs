@@ -26,6 +26,32 @@ enum Action {
     List(List),
     /// Set what the project demands of the runners that take its tasks
     Set(Set),
+    /// Keep the login that the project's images are pulled with from a registry
+    Login(Login),
+    /// Forget the login to a registry
+    Logout(Logout),
+}
+
+#[derive(Args, Debug)]
+struct Login {
+    /// The registry, as in the names of its images, such as registry.example.org
+    registry: String,
+
+    /// Who logs in. The password, or a token in its place, is the first line of standard input
+    #[arg(long, value_name = "NAME")]
+    username: String,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Args, Debug)]
+struct Logout {
+    /// The registry
+    registry: String,
+
+    #[command(flatten)]
+    connection: Connection,
 }
 
 #[derive(Args, Debug)]
@@ -61,6 +87,10 @@ impl Project {
             Some(Action::List(args)) => list(&args.connection).await,
             Some(Action::Create(args)) => create(args).await,
             Some(Action::Set(args)) => set(args).await,
+            Some(Action::Login(args)) => login(args).await,
+            Some(Action::Logout(args)) => {
+                set_login(&args.connection, &args.registry, "", "", "forgotten").await
+            }
         }
     }
 }
@@ -88,6 +118,34 @@ async fn set(args: Set) -> Result<u8, Failure> {
             "{} runs its tasks in isolation {} or better",
             project.name, project.min_isolation
         ))?;
+    }
+    Ok(0)
+}
+
+async fn login(args: Login) -> Result<u8, Failure> {
+    let mut password = String::new();
+    std::io::stdin().read_line(&mut password).doing("read the password from standard input")?;
+    let password = password.trim_end_matches(['\n', '\r']);
+    if password.is_empty() {
+        return Err(Failure::usage("the first line of standard input is the password, and there is none"));
+    }
+    set_login(&args.connection, &args.registry, &args.username, password, "kept").await
+}
+
+async fn set_login(
+    connection: &Connection,
+    registry: &str,
+    username: &str,
+    password: &str,
+    done: &str,
+) -> Result<u8, Failure> {
+    let (client, output) = (connection.client()?, connection.output());
+    let said = client.set_registry_login(registry, username, password).await;
+    let said = said.doing(format_args!("change the login to {registry}"))?;
+    if output.json {
+        output.json(&said)?;
+    } else {
+        output.line(&format!("the login to {registry} is {done}"))?;
     }
     Ok(0)
 }

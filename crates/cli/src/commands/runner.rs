@@ -129,6 +129,7 @@ pub(super) fn start(
         api_ca: ca,
         sandbox: own.sandbox.clone(),
         images: own.images.clone(),
+        registry: settings.registry.clone(),
         spawner,
     };
     Running::start(config, client).map_err(|e| {

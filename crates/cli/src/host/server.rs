@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use windlass_registry::Registry;
+use windlass_runner::ImageMode;
 use windlass_server::config::{HttpLimits, PackageLimits};
 use windlass_server::{App, Clock, Config, Tls, TlsError};
 use windlass_store::blob::Blobs;
@@ -48,6 +50,9 @@ pub(crate) async fn prepare(settings: &Settings, forget_secrets: bool) -> Result
     let blobs = open_blobs(settings).await?;
     let scratch = settings.data.join("uploads");
     clear(&scratch).doing(format_args!("clear {}", scratch.display()))?;
+    // A server that runs no images asks nobody what their names mean.
+    let registry =
+        (settings.runner.images != ImageMode::Off).then(|| Registry::new(&settings.registry)).transpose();
     let config = Config {
         limits: settings.limits,
         packages: PackageLimits {
@@ -72,6 +77,7 @@ pub(crate) async fn prepare(settings: &Settings, forget_secrets: bool) -> Result
         heartbeat_every: settings.heartbeat,
         result_bytes: settings.result_bytes,
         scratch,
+        registry: registry.map_err(Failure::usage)?,
         ..Config::default()
     };
     let app = App::open(store, blobs, Clock::System, config, seal).await?;

@@ -104,6 +104,8 @@ pub(crate) struct Settings {
     pub(crate) lease_ttl: Duration,
     /// How often a runner must be heard.
     pub(crate) heartbeat: Duration,
+    /// How registries of container images are called.
+    pub(crate) registry: windlass_registry::Settings,
     /// The runner's own.
     pub(crate) runner: RunnerSettings,
 }
@@ -271,6 +273,10 @@ impl Settings {
                 heartbeat if heartbeat < lease_ttl => Ok(heartbeat),
                 _ => Err(format!("{text} must be less than lease.ttl, or every task is lost")),
             })?,
+            registry: windlass_registry::Settings {
+                plain_http: list("registry.plain_http"),
+                ..windlass_registry::Settings::default()
+            },
             runner: RunnerSettings {
                 name: match text("runner.name") {
                     name if name.is_empty() => host_name(),

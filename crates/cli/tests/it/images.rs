@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::image::{self, Image, Layer, busybox};
+use crate::registry::{Mood, Registry};
 use crate::windlass::{Windlass, binary, run};
 
 /// An image that says which it is, if this host can make one and run it.
@@ -57,6 +58,31 @@ fn an_archive_is_uploaded_and_its_tasks_run_in_it() {
     local.env("WINDLASS_SANDBOX_POLICY", "require").args(["run", "--image-archive", &path("layout")]);
     let local = run(local, "");
     assert_eq!((local.code, local.out.as_str()), (0, "hello\n/srv\ninside\n"), "{}", local.err);
+}
+
+#[test]
+fn a_private_image_is_pulled_by_its_name_and_stays_what_it_was() {
+    let Some(image) = made("first") else { return };
+    let registry = Registry::start();
+    registry.be(Mood::Token);
+    let digest = registry.push("team/tool", "1", &image);
+    let windlass = Windlass::start_as(
+        &[("WINDLASS_SANDBOX_POLICY", "require"), ("WINDLASS_REGISTRY_PLAIN_HTTP", &registry.address)],
+        &[],
+    );
+    let name = format!("{}/team/tool:1", registry.address);
+    // Without a login nobody says what the name means, and the task says what to do.
+    windlass.ok(&["upload", "--image", &name, "--name", "tool"]);
+    let waited = windlass.run(&["queue", "tool", "--wait"]);
+    assert!(waited.code == 1 && waited.err.contains("asks for a login"), "{}", waited.err);
+    let login = windlass.command(&["project", "login", &registry.address, "--username", "user"]);
+    run(login, "password\n").ok();
+    let code = windlass.json(&["upload", "--image", &name, "--name", "tool"]);
+    assert_eq!(code["image_digest"], digest);
+    // The tag goes on, the revision does not.
+    registry.push("team/tool", "1", &made("second").unwrap());
+    let waited = windlass.run(&["queue", "tool", "--payload", "payload,", "--wait"]);
+    assert_eq!((waited.code, waited.out.as_str()), (0, "first\npayload,/srv\ninside\n"), "{}", waited.err);
 }
 
 #[test]

@@ -16,6 +16,9 @@ mod images;
 mod oom;
 mod postgres;
 mod proxy;
+#[path = "../../../runner/tests/it/registry.rs"]
+#[expect(dead_code, reason = "it has more moods than are needed here")]
+mod registry;
 mod remote;
 mod secrets;
 mod settings;

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`digest`] | the name of content by its hash |
+//! | [`reference`] | the name of an image in a registry |
 //! | [`platform`] | the machines that an image is for |
 //! | [`documents`] | index, manifest and configuration, as registries and archives have them |
 //! | [`archive`] | where in an archive the image is: an OCI layout, or what `docker save` writes |
@@ -13,10 +14,12 @@ pub mod command;
 pub mod digest;
 pub mod documents;
 pub mod platform;
+pub mod reference;
 
 pub use digest::Digest;
 pub use documents::{Config, Descriptor, Index, Manifest, RunConfig};
 pub use platform::Platform;
+pub use reference::Reference;
 
 /// Most layers of an image: what the file system that joins them takes, and what builders make.
 pub const MAX_LAYERS: usize = 127;

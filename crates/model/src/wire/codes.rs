@@ -201,6 +201,7 @@ impl UploadRequest {
             })?,
             handler: text(&self.handler, "handler")?,
             archive: None,
+            digest: None,
         };
         warm::check(&launch)?;
         let config = self.config.filter(|c| !c.0.is_empty());
@@ -332,6 +333,9 @@ pub struct Code {
     /// Length of the archive of its image in bytes; 0: it has none, or the image is elsewhere.
     #[serde(default)]
     pub image_size: u64,
+    /// What its image's name meant when it was uploaded; empty: its registry did not say.
+    #[serde(default)]
+    pub image_digest: String,
     /// What its attempts may take, with defaults and maxima.
     #[serde(flatten)]
     pub limits: LimitsView,
@@ -371,6 +375,7 @@ impl Code {
             paused: code.is_paused,
             code_size: latest.package.as_ref().map_or(0, |p| p.size_bytes),
             image_size: latest.launch.archive.as_ref().map_or(0, |a| a.size_bytes),
+            image_digest: latest.launch.digest.as_ref().map(ToString::to_string).unwrap_or_default(),
             limits: LimitsView::present(&latest.wishes, policy),
             keep: KeepView::present(&latest.keep),
         }
@@ -437,6 +442,9 @@ pub struct RevisionView {
     /// Length of the archive of its image in bytes; 0: it has none, or the image is elsewhere.
     #[serde(default)]
     pub image_size: u64,
+    /// What its image's name meant when it was uploaded; empty: its registry did not say.
+    #[serde(default)]
+    pub image_digest: String,
     /// Given to the worker as a file.
     pub config: String,
     /// Environment of the worker: every name, and `***` for each value.
@@ -477,6 +485,7 @@ impl RevisionView {
             checksum: revision.checksum.clone(),
             code_size: revision.package.as_ref().map_or(0, |p| p.size_bytes),
             image_size: revision.launch.archive.as_ref().map_or(0, |a| a.size_bytes),
+            image_digest: revision.launch.digest.as_ref().map(ToString::to_string).unwrap_or_default(),
             config: revision.config.clone().unwrap_or_default(),
             env_vars: masked(&revision.env_vars),
             retries: revision.retry.retries,

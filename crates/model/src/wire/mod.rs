@@ -7,6 +7,7 @@
 
 pub mod clusters;
 pub mod codes;
+pub mod credentials;
 pub mod lenient;
 pub mod limits;
 pub mod more;

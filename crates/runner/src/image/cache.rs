@@ -13,7 +13,9 @@ use tracing::info;
 use windlass_client::Client;
 use windlass_model::code::BlobRef;
 use windlass_model::image::archive;
-use windlass_model::image::{Platform, RunConfig};
+use windlass_model::image::{Platform, Reference, RunConfig};
+use windlass_model::runner::Login;
+use windlass_registry::{PullError, Registry};
 
 use super::Image;
 use super::folder::{Folder, digest_of};
@@ -26,6 +28,8 @@ const REMEMBERED: usize = 1_000;
 #[derive(Debug)]
 pub(crate) struct Images {
     packages: Arc<Packages>,
+    /// None: nothing is pulled.
+    registry: Option<Registry>,
     known: Mutex<HashMap<String, State>>,
 }
 
@@ -47,9 +51,33 @@ struct Record {
 }
 
 impl Images {
-    /// The images whose layers are among `packages`.
-    pub(crate) fn new(packages: Arc<Packages>) -> Self {
-        Self { packages, known: Mutex::default() }
+    /// The images whose layers are among `packages`, and that may be pulled by `registry`.
+    pub(crate) fn new(packages: Arc<Packages>, registry: Option<Registry>) -> Self {
+        Self { packages, registry, known: Mutex::default() }
+    }
+
+    /// The image `image`, from its registry if it is not here. What is here by the name `key` is taken to be it: so the
+    /// key must say for whom it was pulled, as others may not have the right to it.
+    pub(crate) async fn of_registry(
+        &self,
+        key: &str,
+        image: &Reference,
+        login: Option<&Login>,
+    ) -> Result<Arc<Image>, PackageError> {
+        let Some(registry) = &self.registry else {
+            return Err(PackageError::NotPulled("this runner pulls no images".to_owned()));
+        };
+        self.get(key, async {
+            let place = self.packages.half_done()?;
+            let layout = place.path().join("layout");
+            let limit = self.packages.limit_bytes();
+            match registry.pull(image, login, &Platform::own(), &layout, limit).await {
+                Ok(()) => self.unpack(layout, place).await,
+                Err(PullError::Io(why)) => Err(ours(std::io::Error::other(why))),
+                Err(error) => Err(PackageError::NotPulled(error.to_string())),
+            }
+        })
+        .await
     }
 
     /// The image in the archive `blob`, from `client` if it is not here. However many ask for it at once, it is fetched

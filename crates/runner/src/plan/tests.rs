@@ -48,6 +48,7 @@ fn revision(launch: Launch, config: bool) -> RevisionSpec {
         limits: Limits::DEFAULT,
         network: Network::default(),
         keep: Keep::DEFAULT,
+        login: None,
     }
 }
 

@@ -102,6 +102,7 @@ mod tests {
             limits: Default::default(),
             network: Default::default(),
             keep: Default::default(),
+            login: None,
         };
         let task = Assignment {
             task: TaskId::new(Seq(1), 2),

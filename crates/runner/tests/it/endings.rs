@@ -125,7 +125,7 @@ async fn what_cannot_be_started_says_why() {
     the package has no file `nothing`; it has data.txt, script
     unknown runtime `cobol`; there are sh, ruby, python, php, node, perl, java, mono, go, binary
     `data.txt` is not executable, and the package names no runtime to run it with
-    this runner cannot run container images, such as img: upload a zip with a command
+    the package is a container image, and this runner runs tasks without a sandbox, which images need: see its setting sandbox.policy
     ");
     let revision = world.server.revision(package, command("no-such-program --flag"));
     let report = world.server.report(world.server.queue(&revision, |_| {})).await;

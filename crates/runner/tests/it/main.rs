@@ -13,6 +13,7 @@ mod local;
 mod network;
 mod output;
 mod packages;
+mod registry;
 mod server;
 mod sessions;
 mod speed;

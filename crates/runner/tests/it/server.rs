@@ -151,6 +151,7 @@ impl Server {
             limits: Limits::DEFAULT,
             network: Network::default(),
             keep: Keep::DEFAULT,
+            login: None,
         }
     }
 

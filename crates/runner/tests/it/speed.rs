@@ -4,6 +4,11 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+use windlass_model::code::Launch;
+use windlass_model::exit::Exit;
+
+use crate::image::{Image, Layer, busybox};
 use crate::support::{World, command, zip};
 
 const ROUNDS: usize = 5;
@@ -46,6 +51,55 @@ async fn true_tasks_beside_bare_processes() {
     }
     ratios.sort_by(f64::total_cmp);
     println!("median ratio {:.2}", ratios[ROUNDS / 2]);
+}
+
+/// `true` tasks per second of an image that is here, beside those of a zip, and from queueing one to its report: each
+/// round has both. Sandboxed, as images are.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn true_in_an_image_beside_true_of_the_host() {
+    let Some(program) = busybox() else { return };
+    let image = Image::new([Layer::busybox(&program)], json!({ "Cmd": ["true"] })).archive();
+    let world = World::sandboxed(|config| config.slots = SLOTS).unwrap();
+    let package = world.server.package(zip(&[("readme", b"x", 0o644)]));
+    let archive = Some(world.server.package(image));
+    let kinds = [
+        ("zip", world.server.revision(Some(package), command("true"))),
+        (
+            "image",
+            world.server.revision(None, Launch { image: "x".to_owned(), archive, ..Launch::default() }),
+        ),
+    ];
+    let (mut done, mut ratios, mut slower) = (0, Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let (mut rates, mut medians) = (Vec::new(), Vec::new());
+        for (name, revision) in &kinds {
+            let mut times = Vec::new();
+            for _ in 0..100 {
+                let started = Instant::now();
+                let report = world.server.report(world.server.queue(revision, |_| {})).await;
+                assert_eq!(report.exit, Exit::Code(0), "{report:?}");
+                times.push(started.elapsed());
+            }
+            times.sort();
+            let started = Instant::now();
+            for _ in 0..TASKS {
+                world.server.queue(revision, |_| {});
+            }
+            done += TASKS + 100;
+            world.server.until("all", |state| (state.reports.len() == done).then_some(())).await;
+            rates.push(per_second(started.elapsed()));
+            medians.push(times[50].as_secs_f64());
+            print!("{name} {:.0}/s, p50 {:?}; ", rates[rates.len() - 1], times[50]);
+        }
+        ratios.push(rates[1] / rates[0]);
+        slower.push(medians[1] / medians[0]);
+        println!("ratio {:.2}", rates[1] / rates[0]);
+    }
+    ratios.sort_by(f64::total_cmp);
+    slower.sort_by(f64::total_cmp);
+    println!("median ratio of rates {:.2}, of times {:.2}", ratios[ROUNDS / 2], slower[ROUNDS / 2]);
+    world.stop().await;
 }
 
 /// From queueing a task on an idle runner to its report.

@@ -81,7 +81,15 @@ impl<'a> Seed<'a> {
         let mut clock = SeqClock::after(Seq::at(begin));
         let project = ProjectId::new(clock.next(begin), 0);
         let (name, min_isolation) = ("seeded".to_owned(), Level::default());
-        store.create_project(Project { id: project, name, created_at: begin, min_isolation }).await?;
+        store
+            .create_project(Project {
+                id: project,
+                name,
+                created_at: begin,
+                min_isolation,
+                registries: Default::default(),
+            })
+            .await?;
         let mut codes = Vec::new();
         for n in 0..CODES {
             let upload = Upload {

@@ -11,6 +11,7 @@ use http::{HeaderValue, header};
 use windlass_model::code::{self, Kind, Launch, Upload};
 use windlass_model::difference::differences;
 use windlass_model::id::{CodeId, ProjectId, RevisionId};
+use windlass_model::image::{Digest, Reference};
 use windlass_model::secret::{Given, MASK};
 use windlass_model::task::Status;
 use windlass_model::wire::BadField;
@@ -21,6 +22,7 @@ use windlass_store::blob::Area;
 use windlass_store::types::Counts;
 
 use super::params::Id;
+use super::registries::login;
 use crate::app::App;
 use crate::auth::InProject;
 use crate::body::Ignored;
@@ -78,6 +80,12 @@ pub(crate) async fn keep(
                 launch.archive = old.archive.clone();
             }
         }
+    }
+    if let Some(launch) = &mut order.launch
+        && launch.archive.is_none()
+        && !launch.image.is_empty()
+    {
+        launch.digest = pinned(app, project, &launch.image).await?;
     }
     let launch = order.launch.as_ref().or(old);
     let package = match zip {
@@ -166,6 +174,33 @@ pub(crate) async fn roll_back(
         at,
     };
     Ok(app.store.upload(upload).await?)
+}
+
+/// What the name of an image means now, if its registry says so in time. Whether it does is no condition: runners ask
+/// again, and they may reach registries that we do not.
+async fn pinned(app: &App, project: ProjectId, image: &str) -> Result<Option<Digest>, BadField> {
+    /// How long an upload waits for it.
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let named: Reference = match image.parse() {
+        Ok(named) => named,
+        Err(error) => return Err(BadField::invalid("image", error.to_string())),
+    };
+    if named.digest.is_some() {
+        return Ok(named.digest);
+    }
+    let Some(registry) = &app.config.registry else { return Ok(None) };
+    let login = login(app, project, &named);
+    match tokio::time::timeout(PATIENCE, registry.resolve(&named, login.as_ref())).await {
+        Ok(Ok(digest)) => Ok(Some(digest)),
+        Ok(Err(why)) => {
+            tracing::warn!("an image is kept by its name only: {why}");
+            Ok(None)
+        }
+        Err(_) => {
+            tracing::warn!("an image is kept by its name only: {} does not answer in time", named.registry);
+            Ok(None)
+        }
+    }
 }
 
 /// Whether there is a value for every variable whose value is to be kept.

@@ -13,6 +13,7 @@ pub mod present;
 pub mod projects;
 pub mod protocol;
 pub mod queueing;
+mod registries;
 pub mod runners;
 pub mod schedules;
 pub mod stacks;

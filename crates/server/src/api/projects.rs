@@ -5,14 +5,20 @@ use std::sync::Arc;
 use axum::extract::State;
 use windlass_model::isolation::UnknownLevel;
 use windlass_model::project;
+use windlass_model::runner::Login;
 use windlass_model::wire::BadField;
+use windlass_model::wire::credentials::{Credentials, Docker};
 use windlass_model::wire::projects::{Project, ProjectChange, ProjectList, ProjectRequest};
 use windlass_model::wire::tasks::MAX_NAME_BYTES;
 
 use crate::app::App;
 use crate::auth::{Caller, InProject};
-use crate::body::{Ignored, Json};
+use crate::body::Json;
 use crate::error::{Answer, ApiError, json, said};
+use crate::seal::Place;
+
+/// Registries that a project has logins to: all are in memory.
+const MAX_REGISTRIES: usize = 32;
 
 async fn present(app: &App, project: &project::Project) -> Result<Project, ApiError> {
     let lanes = app.store.counts(Some(project.id)).await?;
@@ -72,8 +78,27 @@ pub async fn change(
     Ok(json(&present(&app, &project).await?))
 }
 
-/// `POST P/credentials`: accepted so that clients go on, and not kept: there are no images to pull with them yet, and
-/// a secret that is not needed is best not had.
-pub async fn credentials(_: Ignored) -> Answer {
-    Ok(said("Registry credentials are not kept until images are supported"))
+/// `POST P/credentials`: the login that the project's images are pulled with from one registry, as `docker login` has it.
+/// Neither name nor password: it is taken away.
+pub async fn credentials(
+    State(app): State<Arc<App>>,
+    InProject(project): InProject,
+    Json(request, _hold): Json<Credentials>,
+) -> Answer {
+    let Docker { username, password, registry } = request.open()?;
+    let login = (!username.is_empty() || !password.is_empty()).then(|| {
+        let login = Login { username, password };
+        let login = serde_json::to_string(&login).expect("two texts are JSON");
+        app.seal.seal(&Place::Registry { project, registry: &registry }, &login)
+    });
+    let kept = app.project(project).is_some_and(|p| p.registries.contains_key(&registry));
+    let count = app.project(project).map_or(0, |p| p.registries.len());
+    if login.is_some() && !kept && count >= MAX_REGISTRIES {
+        let msg = format!("the project has logins to {MAX_REGISTRIES} registries, which is the limit");
+        return Err(ApiError::bad_request(msg));
+    }
+    let is_kept = login.is_some();
+    let known = app.set_registry(project, &registry, login).await?;
+    known.ok_or_else(|| ApiError::not_found("Project"))?;
+    Ok(said(if is_kept { "Login kept" } else { "Login removed" }))
 }

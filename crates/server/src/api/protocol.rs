@@ -9,11 +9,12 @@ use axum::response::IntoResponse as _;
 use futures::TryStreamExt as _;
 use http::{HeaderValue, header};
 use tokio::time::Instant;
-use windlass_model::id::RunnerId;
+use windlass_model::code::Launch;
+use windlass_model::id::{ProjectId, RunnerId};
 use windlass_model::isolation::Level;
 use windlass_model::runner::{
     Assignment, Claim, ClaimRequest, Finish, FinishAnswer, Heartbeat, HeartbeatAnswer, Held, LogAnswer,
-    LogUpload, Register, Registered, Release, Report, RevisionSpec, RunnerRecord,
+    LogUpload, Login, Register, Registered, Release, Report, RevisionSpec, RunnerRecord,
 };
 use windlass_model::wire::BadField;
 use windlass_model::wire::tasks::{MAX_NAME_BYTES, check_cluster};
@@ -215,6 +216,15 @@ async fn claim_waiting(
     }
 }
 
+/// What the image of a package is pulled with: the project's login to its registry. One that cannot be read is none; the
+/// registry then says what is missing.
+fn login(app: &App, project: ProjectId, launch: &Launch) -> Option<Login> {
+    if launch.image.is_empty() || launch.archive.is_some() {
+        return None;
+    }
+    super::registries::login(app, project, &launch.image.parse().ok()?)
+}
+
 /// What the runner gets, and the ends of those that cannot be run: their secrets cannot be read.
 fn hand_out(app: &App, claimed: Vec<Claimed>) -> (Claim, Vec<Report>) {
     let mut claim = Claim { tasks: Vec::with_capacity(claimed.len()), ..Claim::default() };
@@ -224,6 +234,7 @@ fn hand_out(app: &App, claimed: Vec<Claimed>) -> (Claim, Vec<Report>) {
         if !claim.revisions.iter().any(|r| r.id == revision.id) {
             match app.seal.variables(task.project, &code_name, &revision.env_vars) {
                 Ok(env_vars) => claim.revisions.push(RevisionSpec {
+                    login: login(app, task.project, &revision.launch),
                     id: revision.id,
                     code: revision.code,
                     code_name,

@@ -70,3 +70,39 @@ async fn a_task_whose_variables_cannot_be_read_fails_and_says_why() {
     let msg = failed["msg"].as_str().unwrap();
     assert!(msg.contains("variable KEY cannot be read") && msg.contains("upload"), "{msg}");
 }
+
+#[tokio::test]
+async fn a_login_to_a_registry_goes_to_runners_of_its_images_and_is_shown_nowhere() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD as BASE64;
+
+    let server = TestServer::start().await;
+    let login = |address: &str, name: &str, password: &str| {
+        let auth = json!({ "email": "e", "username": name, "password": password, "serveraddress": address });
+        json!({ "auth": BASE64.encode(auth.to_string()) })
+    };
+    let kept = server.post("credentials", login("https://h.io/v1/", "user", "open sesame")).await;
+    assert_eq!(kept.said(), (200, "Login kept".to_owned()));
+    let stored = server.app.store.projects().await.unwrap();
+    assert!(stored.iter().any(|project| project.registries.contains_key("h.io")));
+    assert!(!serde_json::to_string(&stored).unwrap().contains("sesame"));
+    let of = async |name: &str, image: &str| {
+        let uploaded = server.post("codes", json!({ "name": name, "image": image })).await;
+        assert!(!uploaded.text().contains("sesame"));
+        server.queue(json!({ "code_name": name })).await;
+        let runner = server.runner(1).await;
+        let claim: Claim =
+            runner.call("claim", &ClaimRequest { want: 1, wait_ms: 0, is_idle: false, load: None }).await;
+        runner.finish(vec![report(&claim.tasks[0], Exit::Code(0))]).await;
+        claim.revisions[0].login.clone().map(|login| (login.username, login.password))
+    };
+    let expected = Some(("user".to_owned(), "open sesame".to_owned()));
+    assert_eq!(of("mine", "h.io/team/tool:1").await, expected);
+    assert_eq!(of("other", "g.io/team/tool:1").await, None);
+    assert!(!server.get("").await.text().contains("sesame"));
+    // Taken away again.
+    server.post("credentials", login("h.io", "", "")).await;
+    assert_eq!(of("mine", "h.io/team/tool:1").await, None);
+    let refused = server.post("credentials", json!({ "auth": "!" })).await.said();
+    assert_eq!(refused, (400, "auth: is not base64".to_owned()));
+}

@@ -1,5 +1,6 @@
 //! Does the steps to the model and to a database, and compares the answers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +20,7 @@ use windlass_model::project::{Project, Scope, TokenRecord};
 use windlass_model::retry::RetryPolicy;
 use windlass_model::runner::{AttemptLog, Held, Isolation, Register, RunnerRecord};
 use windlass_model::schedule::{Schedule, ScheduleState, Template, Timing};
+use windlass_model::secret::Sealed;
 use windlass_model::task::{NewTask, Priority, Stored};
 use windlass_model::time::Timestamp;
 use windlass_model::trace::TraceParent;
@@ -135,8 +137,13 @@ impl<'a> World<'a> {
         };
         for name in ["one", "two"] {
             let id = ProjectId::new(world.seq(), 7);
-            let project =
-                Project { id, name: name.to_owned(), created_at: world.now, min_isolation: Level::default() };
+            let project = Project {
+                id,
+                name: name.to_owned(),
+                created_at: world.now,
+                min_isolation: Level::default(),
+                registries: BTreeMap::new(),
+            };
             both!(world.create_project(project.clone()));
             world.ids.projects.push(id);
         }
@@ -163,6 +170,8 @@ impl<'a> World<'a> {
                 let known = pick(&self.ids.projects, *project).filter(|_| !project.is_multiple_of(8));
                 let project = known.unwrap_or_else(|| ProjectId::new(self.seq(), 8));
                 both!(self.set_min_isolation(project, pick_level(*level)));
+                let login = (!level.is_multiple_of(3)).then(|| Sealed(level.to_string()));
+                both!(self.set_registry(project, ["a", "b"][usize::from(*level) % 2], login.clone()));
             }
             Step::Pause(code, paused) => {
                 if let Some(code) = pick(&self.ids.codes, *code) {

@@ -11,6 +11,7 @@ use windlass_model::isolation::Level;
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
+use windlass_model::secret::Sealed;
 use windlass_model::task::{Attempt, NewTask, Stored, Task};
 use windlass_model::time::Timestamp;
 use windlass_model::usage::{ComputeTime, Grain, UsageBy};
@@ -79,6 +80,10 @@ impl Store for Memory {
 
     async fn delete_cluster(&self, id: ClusterId) -> Result<bool> {
         Ok(self.state.lock().delete_cluster(id))
+    }
+
+    async fn set_registry(&self, project: ProjectId, registry: &str, login: Option<Sealed>) -> Result<bool> {
+        Ok(self.state.lock().set_registry(project, registry, login))
     }
 
     async fn create_token(&self, token: TokenRecord) -> Result<()> {

@@ -15,6 +15,7 @@ use windlass_model::log::{self, LogChunk};
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
+use windlass_model::secret::Sealed;
 use windlass_model::task::{Attempt, NewTask, Status, Stored, Task, TaskState};
 use windlass_model::time::Timestamp;
 use windlass_model::usage::{ComputeTime, Grain, UsageBy};
@@ -183,6 +184,12 @@ impl State {
         for code in self.codes.values().filter(|c| c.project == id) {
             self.signal_ready(code.id, signals);
         }
+        true
+    }
+
+    pub(super) fn set_registry(&mut self, project: ProjectId, registry: &str, login: Option<Sealed>) -> bool {
+        let Some(project) = self.projects.get_mut(&project) else { return false };
+        project.set_registry(registry, login);
         true
     }
 

@@ -12,6 +12,7 @@ use windlass_model::isolation::Level;
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
+use windlass_model::secret::Sealed;
 use windlass_model::task::{Attempt, NewTask, Stored, Task};
 use windlass_model::time::Timestamp;
 use windlass_model::usage::{ComputeTime, Grain, UsageBy, minute};
@@ -169,6 +170,10 @@ impl Store for Postgres {
 
     async fn projects(&self) -> Result<Vec<Project>> {
         Ok(reads::accounts::projects(self.open_state()?).await?)
+    }
+
+    async fn set_registry(&self, project: ProjectId, registry: &str, login: Option<Sealed>) -> Result<bool> {
+        self.run(codes::SetRegistry(project, registry.to_owned(), login)).await
     }
 
     async fn set_min_isolation(&self, project: ProjectId, level: Level) -> Result<bool> {

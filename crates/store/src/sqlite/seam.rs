@@ -17,6 +17,7 @@ use windlass_model::isolation::Level;
 use windlass_model::project::{Project, TokenRecord};
 use windlass_model::runner::{AttemptLog, Held, RunnerRecord};
 use windlass_model::schedule::Schedule;
+use windlass_model::secret::Sealed;
 use windlass_model::task::{Attempt, NewTask, Status, Stored, Task};
 use windlass_model::time::Timestamp;
 use windlass_model::usage::{ComputeTime, Grain, UsageBy};
@@ -230,6 +231,10 @@ impl Store for Sqlite {
 
     async fn delete_cluster(&self, id: ClusterId) -> Result<bool> {
         self.ask(accounts::DeleteCluster(id)).await
+    }
+
+    async fn set_registry(&self, project: ProjectId, registry: &str, login: Option<Sealed>) -> Result<bool> {
+        self.ask(accounts::SetRegistry(project, registry.to_owned(), login)).await
     }
 
     async fn create_token(&self, token: TokenRecord) -> Result<()> {

@@ -85,7 +85,13 @@ proptest! {
 async fn a_move_that_was_cut_off_goes_on_where_it_was_and_none_is_made_into_a_store_in_use() {
     let here = Embedded::new();
     let id = ProjectId::new(Seq(1), 1);
-    let project = Project { id, name: "one".to_owned(), created_at: NOW, min_isolation: Level::default() };
+    let project = Project {
+        id,
+        name: "one".to_owned(),
+        created_at: NOW,
+        min_isolation: Level::default(),
+        registries: [("h.io".to_owned(), windlass_model::secret::Sealed("x".to_owned()))].into(),
+    };
     here.store().create_project(project.clone()).await.unwrap();
     let (database, there) = database().await;
     assert_eq!(there.standing().await.unwrap(), Standing::Empty);

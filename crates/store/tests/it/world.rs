@@ -44,7 +44,13 @@ impl World {
             None => {
                 let id = ProjectId::new(clock.next(now()), 1);
                 let (name, min_isolation) = ("p".to_owned(), Level::default());
-                let project = Project { id, name, created_at: now(), min_isolation };
+                let project = Project {
+                    id,
+                    name,
+                    created_at: now(),
+                    min_isolation,
+                    registries: std::collections::BTreeMap::new(),
+                };
                 store.create_project(project).await.unwrap();
                 id
             }

@@ -10,6 +10,7 @@ mod kernel;
 mod network;
 mod packages;
 mod processes;
+mod pulls;
 mod resources;
 mod survival;
 mod unprivileged;

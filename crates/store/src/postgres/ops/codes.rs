@@ -10,6 +10,7 @@ use windlass_model::id::{CodeId, ProjectId};
 use windlass_model::isolation::Level;
 use windlass_model::lifecycle::CODE_DELETED_MSG;
 use windlass_model::project::Project;
+use windlass_model::secret::Sealed;
 use windlass_model::time::Timestamp;
 
 use super::{cancel, schedules};
@@ -154,6 +155,29 @@ impl Operation for SetMinIsolation {
         }
         signal_room(work, numbers).await?;
         Ok(Some(codes))
+    }
+}
+
+/// Sets or takes away a project's login to a registry. `false`: there is no such project.
+pub(in crate::postgres) struct SetRegistry(
+    pub(in crate::postgres) ProjectId,
+    pub(in crate::postgres) String,
+    pub(in crate::postgres) Option<Sealed>,
+);
+
+impl Operation for SetRegistry {
+    type Answer = bool;
+    const IS_GATED: bool = false;
+
+    async fn run(&self, work: &mut Work<'_>) -> Result<Self::Answer, Stop> {
+        let Self(id, registry, login) = self;
+        let sql = "SELECT data FROM project WHERE seq = $1 FOR NO KEY UPDATE";
+        let row = work.query_opt(sql, params![id.seq().0]).await?;
+        let project = row.map(|row| rows::from_json::<Project>(&row, 0)).transpose()?;
+        let Some(mut project) = project.filter(|project| project.id == *id) else { return Ok(false) };
+        project.set_registry(registry, login.clone());
+        work.later("UPDATE project SET data = $2 WHERE seq = $1", params![id.seq().0, json(&project)]);
+        Ok(true)
     }
 }
 

@@ -5,6 +5,7 @@ use windlass_model::cluster::Cluster;
 use windlass_model::id::{ClusterId, ProjectId, TokenId};
 use windlass_model::isolation::Level;
 use windlass_model::project::{Project, TokenRecord};
+use windlass_model::secret::Sealed;
 use windlass_model::time::Timestamp;
 
 use super::codes;
@@ -68,15 +69,38 @@ impl Operation for SetMinIsolation {
 
     fn run(&mut self, work: &mut Work<'_>) -> Result<bool, Stop> {
         let Self(id, level) = *self;
-        let mut kept = work.read("SELECT data FROM project WHERE seq = ?1")?;
-        let kept = kept.query_row([id.seq().0], |row| row.get::<_, Json<Project>>(0)).optional()?;
-        let Some(Json(project)) = kept.filter(|Json(project)| project.id == id) else { return Ok(false) };
-        let project = Project { min_isolation: level, ..project };
-        work.write("UPDATE project SET data = ?2 WHERE seq = ?1")?
-            .execute(params![id.seq().0, json(&project)])?;
-        demand(work, id, level);
-        Ok(true)
+        let is_there = change(work, id, |project| project.min_isolation = level)?;
+        if is_there {
+            demand(work, id, level);
+        }
+        Ok(is_there)
     }
+}
+
+pub(in crate::sqlite) struct SetRegistry(
+    pub(in crate::sqlite) ProjectId,
+    pub(in crate::sqlite) String,
+    pub(in crate::sqlite) Option<Sealed>,
+);
+
+impl Operation for SetRegistry {
+    type Answer = bool;
+
+    fn run(&mut self, work: &mut Work<'_>) -> Result<bool, Stop> {
+        let Self(id, registry, login) = self;
+        change(work, *id, |project| project.set_registry(registry, login.clone()))
+    }
+}
+
+/// Changes what is kept of a project; whether there is one.
+fn change(work: &mut Work<'_>, id: ProjectId, how: impl FnOnce(&mut Project)) -> Result<bool, Stop> {
+    let mut kept = work.read("SELECT data FROM project WHERE seq = ?1")?;
+    let kept = kept.query_row([id.seq().0], |row| row.get::<_, Json<Project>>(0)).optional()?;
+    let Some(Json(mut project)) = kept.filter(|Json(project)| project.id == id) else { return Ok(false) };
+    how(&mut project);
+    work.write("UPDATE project SET data = ?2 WHERE seq = ?1")?
+        .execute(params![id.seq().0, json(&project)])?;
+    Ok(true)
 }
 
 /// Has claims follow what the project demands.
