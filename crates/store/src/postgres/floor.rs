@@ -19,6 +19,8 @@ const ROW: Duration = Duration::from_micros(30);
 /// Looks that begin higher up last this many times longer than the one at whole lanes that took long: it is one of 300
 /// claims that are slow, at most.
 const TIMES: u32 = 300;
+/// And no longer than this, as a busy machine makes looks slow as well: what is below waits for so long at most.
+const LONGEST: Duration = Duration::from_secs(5);
 /// Clocks of servers that queue, and their commits, may be this far apart.
 const SLACK: Duration = Duration::from_secs(2);
 
@@ -53,7 +55,7 @@ impl Floors {
     ) {
         if was_whole {
             let rows = u32::try_from(found.len()).unwrap_or(u32::MAX);
-            self.until = (took > QUICK + ROW * rows).then(|| now + took * TIMES);
+            self.until = (took > QUICK + ROW * rows).then(|| now + (took * TIMES).min(LONGEST));
         }
         for (lane, prank, seq) in found {
             let begin = self.begin.entry((lane, prank)).or_insert(0);
