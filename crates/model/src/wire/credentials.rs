@@ -60,8 +60,11 @@ impl Credentials {
         let wrong = |problem: &str| BadField::invalid("auth", problem);
         let auth = self.auth.get("auth")?.ok_or_else(|| BadField::missing("auth"))?;
         let json = BASE64.decode(auth.trim()).map_err(|_| wrong("is not base64"))?;
-        let Inner { username, password, serveraddress } = serde_json::from_slice(&json)
-            .map_err(|_| wrong("is not an object with username, password and serveraddress"))?;
+        // By way of a map: a struct would be read from an array, too.
+        let Inner { username, password, serveraddress } =
+            serde_json::from_slice::<serde_json::Map<_, _>>(&json)
+                .and_then(|object| serde_json::from_value(object.into()))
+                .map_err(|_| wrong("is not an object with username, password and serveraddress"))?;
         if [&username, &password, &serveraddress].iter().any(|text| text.len() > MAX_TEXT) {
             return Err(wrong("is too long"));
         }
