@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`digest`] | the name of content by its hash |
-//! | [`reference`] | the name of an image in a registry |
+//! | [`mod@reference`] | the name of an image in a registry |
 //! | [`platform`] | the machines that an image is for |
 //! | [`documents`] | index, manifest and configuration, as registries and archives have them |
 //! | [`archive`] | where in an archive the image is: an OCI layout, or what `docker save` writes |
