@@ -14,11 +14,12 @@ MAY_USE = {
     "windlass-model": set(),
     "windlass-store": {"windlass-model"},
     "windlass-registry": {"windlass-model"},
+    "windlass-scratch": set(),
     "windlass-server": {"windlass-model", "windlass-store", "windlass-registry"},
     "windlass-client": {"windlass-model"},
     "windlass-runner": {"windlass-model", "windlass-client", "windlass-registry"},
     "outcast": {"windlass-client", "windlass-model"},
-    "windlass": {"windlass-model", "windlass-store", "windlass-server", "windlass-client", "windlass-registry", "windlass-runner", "outcast"},
+    "windlass": {"windlass-model", "windlass-store", "windlass-server", "windlass-client", "windlass-registry", "windlass-runner", "windlass-scratch", "outcast"},
 }
 
 # The rules of a task's life must stay free of I/O, clocks and threads.

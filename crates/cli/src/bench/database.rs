@@ -1,12 +1,12 @@
 //! The PostgreSQL of a benchmark: one that is started for it, from the programs that are installed, or a given one.
 
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use std::io::Write as _;
-use tempfile::TempDir;
+use anyhow::{Context as _, Result, ensure};
+use windlass_scratch::{Postgres, programs, psql, run};
 
 /// What is set otherwise than by default: memory, room for the log between checkpoints, no listening. Commits are on the
 /// disk when they are acknowledged, which is the default and is said again.
@@ -24,15 +24,7 @@ const SETTINGS: [&str; 6] = [
 pub(super) struct Database {
     url: String,
     bin: PathBuf,
-    own: Option<Own>,
-}
-
-/// A PostgreSQL of our own, on a socket in a folder that goes with it.
-#[derive(Debug)]
-struct Own {
-    server: Child,
-    /// Removed after the server has ended.
-    _folder: TempDir,
+    own: Option<Postgres>,
 }
 
 impl Database {
@@ -42,29 +34,8 @@ impl Database {
         if store != "postgres" {
             return Ok(Self { url: store.to_owned(), bin, own: None });
         }
-        // Short, as the path of a socket may have 107 bytes.
-        let folder = tempfile::Builder::new().prefix("wlbench").tempdir()?;
-        let (data, socket) = (folder.path().join("data"), folder.path());
-        if nix::unistd::geteuid().is_root() {
-            run(Command::new("chown").arg("postgres").arg(socket))?;
-        }
-        let mut initdb = unprivileged(&bin.join("initdb"));
-        initdb.args(["--auth=trust", "--username=windlass", "--encoding=UTF8", "--locale=C", "--pgdata"]);
-        run(initdb.arg(&data))?;
-        let mut server = unprivileged(&bin.join("postgres"));
-        server.arg("-D").arg(&data).arg("-k").arg(socket);
-        for setting in SETTINGS {
-            server.args(["-c", setting]);
-        }
-        let server = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let url = format!("host={} user=windlass dbname=postgres", socket.display());
-        let database = Self { url, bin, own: Some(Own { server, _folder: folder }) };
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while database.sql("SELECT 1").is_err() {
-            ensure!(Instant::now() < deadline, "PostgreSQL did not start");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(database)
+        let own = Postgres::start(&SETTINGS)?;
+        Ok(Self { url: own.url("postgres"), bin, own: Some(own) })
     }
 
     /// Where servers find it.
@@ -72,19 +43,9 @@ impl Database {
         &self.url
     }
 
-    fn client(&self, program: &str) -> Command {
-        let mut command = Command::new(self.bin.join(program));
-        // Both programs take the whole address where the name of a database is expected.
-        command.args(match program {
-            "psql" => ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d"].as_slice(),
-            _ => &[],
-        });
-        command
-    }
-
     /// Runs SQL and returns what it says, unaligned.
     pub(super) fn sql(&self, sql: &str) -> Result<String> {
-        run(self.client("psql").arg(&self.url).arg("-c").arg(sql))
+        Ok(run(psql(&self.bin, &self.url).arg("-c").arg(sql))?)
     }
 
     /// Transactions per second that insert one row of 300 bytes each, from as many connections, without anything else:
@@ -93,7 +54,7 @@ impl Database {
         self.sql("CREATE TABLE IF NOT EXISTS bare(seq int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY, payload text)")?;
         let mut script = tempfile::NamedTempFile::new()?;
         writeln!(script, "INSERT INTO bare(payload) VALUES (repeat('x', 300));")?;
-        let mut load = self.client("pgbench");
+        let mut load = Command::new(self.bin.join("pgbench"));
         load.args(["--no-vacuum", "--protocol=prepared", "--jobs=1", "--client", &connections.to_string()]);
         // By number: a load by time tells nothing if connecting took all of it.
         let each = (time.as_secs() * 50).max(5);
@@ -109,8 +70,8 @@ impl Database {
     /// Opens a transaction that sees everything as it is now until it is dropped: no row that is deleted meanwhile can be
     /// removed.
     pub(super) fn pin(&self) -> Result<Pinned> {
-        let mut psql = self.client("psql");
-        let mut session = psql.arg(&self.url).stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        let mut psql = psql(&self.bin, &self.url);
+        let mut session = psql.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
         let mut input = session.stdin.take().context("psql has no input")?;
         input.write_all(b"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class;\n")?;
         input.flush()?;
@@ -145,7 +106,7 @@ impl Database {
 
     /// Processor time of all its processes so far; nothing of a database that is not our own.
     pub(super) fn cpu(&self) -> Option<Duration> {
-        let server = self.own.as_ref()?.server.id().to_string();
+        let server = self.own.as_ref()?.id().to_string();
         let processes = std::fs::read_dir("/proc").ok()?.flatten();
         let ticks = processes.filter_map(|process| {
             let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
@@ -163,16 +124,6 @@ impl Database {
     }
 }
 
-impl Drop for Own {
-    fn drop(&mut self) {
-        if let Ok(pid) = i32::try_from(self.server.id()) {
-            // It ends its sessions, whoever they belong to; an error means that it has ended already.
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGINT);
-        }
-        let _ = self.server.wait();
-    }
-}
-
 /// A session that holds an old snapshot, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Pinned {
@@ -185,36 +136,4 @@ impl Drop for Pinned {
         drop(self.input.take());
         let _ = self.session.wait();
     }
-}
-
-/// The folder of the newest programs that are installed.
-fn programs() -> Result<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let bins = versions.filter_map(|dir| {
-        let version: u32 = dir.file_name().to_str()?.parse().ok()?;
-        let bin = dir.path().join("bin");
-        (version >= 15 && bin.join("initdb").exists()).then_some((version, bin))
-    });
-    let missing = "PostgreSQL 15 or later is not in /usr/lib/postgresql: apt-get install --no-install-recommends postgresql";
-    Ok(bins.max().context(missing)?.1)
-}
-
-/// `program` as a user that PostgreSQL accepts, as it refuses to run as root; it ends with us, whatever ends us.
-fn unprivileged(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "INT"]);
-    if nix::unistd::geteuid().is_root() {
-        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
-    }
-    command.arg(program);
-    command
-}
-
-fn run(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.with_context(|| format!("cannot start {:?}", command.get_program()))?;
-    if !output.status.success() {
-        bail!("{:?} failed: {}", command.get_program(), String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8(output.stdout)?)
 }

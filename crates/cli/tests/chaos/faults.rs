@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::database::sql;
 use crate::random::Random;
 use crate::service::{RUNNERS, SERVERS, Service};
 
@@ -103,7 +104,7 @@ impl Fault {
             Fault::KillRunner(n) => service.runners[n].kill(),
             Fault::FreezeServer(n) => signal(service.servers[n].process(), Signal::SIGSTOP),
             Fault::FreezeRunner(n) => signal(service.runners[n].process(), Signal::SIGSTOP),
-            Fault::CrashDatabase => service.database.crash(),
+            Fault::CrashDatabase => service.database.crash().unwrap(),
             Fault::KillBackends => kill_backends(service),
             Fault::TakeConnections => {
                 kill_backends(service);
@@ -136,7 +137,7 @@ impl Fault {
             Fault::KillRunner(n) => service.start_runner(n),
             Fault::FreezeServer(n) => signal(service.servers[n].process(), Signal::SIGCONT),
             Fault::FreezeRunner(n) => signal(service.runners[n].process(), Signal::SIGCONT),
-            Fault::CrashDatabase => service.database.start_again(),
+            Fault::CrashDatabase => service.database.start_again().unwrap(),
             Fault::KillBackends | Fault::TakeConnections => {}
             Fault::CutRunner { runner, .. } => {
                 service.to_servers[runner].iter().for_each(crate::proxy::Proxy::open);
@@ -169,7 +170,7 @@ fn signal(process: Option<&crate::process::Process>, signal: Signal) {
 fn kill_backends(service: &Service) {
     let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'windlass'";
     // Without a database there are none.
-    let _ = service.database.sql(kill);
+    let _ = sql(&service.database, kill);
 }
 
 /// As many sessions as there may be, which do nothing.

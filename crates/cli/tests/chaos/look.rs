@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use windlass_scratch::Postgres;
 use windlass_store::postgres::audit;
 
-use crate::database::Database;
+use crate::database::sql;
 use crate::history::{Event, History, now};
 
 /// Adds all that the journal of the workers has.
@@ -20,15 +21,15 @@ pub(crate) fn journal(path: &Path, history: &History) {
 }
 
 /// Whether no task waits or runs.
-pub(crate) fn is_idle(database: &Database) -> bool {
+pub(crate) fn is_idle(database: &Postgres) -> bool {
     let sql = "SELECT (SELECT count(*) FROM ready) + (SELECT count(*) FROM delayed) + (SELECT count(*) FROM running)";
-    database.sql(sql).is_some_and(|n| n.trim() == "0")
+    self::sql(database, sql).is_some_and(|n| n.trim() == "0")
 }
 
 /// Adds every row that says how a task stands, and what is not as it must be among them.
-pub(crate) fn database(database: &Database, history: &History) {
+pub(crate) fn database(database: &Postgres, history: &History) {
     history.add(Event::Looked { at: now() });
-    let days = database.sql("SELECT day FROM partition ORDER BY day").expect("the database is there");
+    let days = sql(database, "SELECT day FROM partition ORDER BY day").expect("the database is there");
     let mut queries = vec![
         "SELECT json_build_object('event', 'waiting', 'task', seq, 'run_at', run_at) FROM delayed".to_owned(),
         "SELECT json_build_object('event', 'waiting', 'task', seq, 'run_at', 0) FROM ready".to_owned(),
@@ -51,12 +52,12 @@ pub(crate) fn database(database: &Database, history: &History) {
         ));
     }
     for query in queries {
-        for line in database.sql(&query).expect("the database is there").lines() {
+        for line in sql(database, &query).expect("the database is there").lines() {
             history.add(serde_json::from_str(line).unwrap());
         }
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let problems = runtime.block_on(audit(&database.url().parse().unwrap())).unwrap();
+    let problems = runtime.block_on(audit(&database.url("postgres").parse().unwrap())).unwrap();
     for problem in problems {
         history.add(Event::Unsound { problem });
     }

@@ -9,8 +9,9 @@ use tempfile::TempDir;
 use windlass_client::Client;
 use windlass_client::failover::Failover;
 use windlass_client::transport::Http;
+use windlass_scratch::Postgres;
 
-use crate::database::Database;
+use crate::database;
 use crate::process::{BINARY, How, Process, clean};
 use crate::proxy::Proxy;
 
@@ -29,7 +30,7 @@ pub(crate) struct Node {
 
 /// All of it.
 pub(crate) struct Service {
-    pub(crate) database: Database,
+    pub(crate) database: Postgres,
     pub(crate) servers: Vec<Node>,
     pub(crate) runners: Vec<Node>,
     /// From a server to the database.
@@ -79,10 +80,10 @@ impl Node {
 impl Service {
     /// A fresh one, ready.
     pub(crate) fn start() -> Self {
-        let database = Database::start();
+        let (database, address) = database::start();
         let home = tempfile::tempdir().unwrap();
         let at = |name: &str| home.path().join(name);
-        let to_database: Vec<Proxy> = (0..SERVERS).map(|_| Proxy::to(&database.address())).collect();
+        let to_database: Vec<Proxy> = (0..SERVERS).map(|_| Proxy::to(&address)).collect();
         let key = "5e".repeat(32);
         let servers = to_database.iter().enumerate().map(|(n, way)| {
             let port = way.url.rsplit(':').next().unwrap();

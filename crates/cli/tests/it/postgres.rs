@@ -1,93 +1,17 @@
 //! Servers on a PostgreSQL of the test's own.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use windlass_scratch::Postgres;
 
-use crate::windlass::{LIMIT, Windlass, binary, run};
+use crate::windlass::{Windlass, binary, run};
 
-/// A server on a socket in a folder; gone when this is dropped, or with the process that runs the tests.
-struct Database {
-    dir: PathBuf,
-    server: u32,
-    watch: Child,
-}
-
-/// The folder of the newest server binaries that are installed.
-fn binaries() -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let bins = versions.filter_map(|dir| {
-        let version: u32 = dir.file_name().to_str()?.parse().ok()?;
-        let bin = dir.path().join("bin");
-        (version >= 15 && bin.join("initdb").exists()).then_some((version, bin))
-    });
-    let missing =
-        "these tests need PostgreSQL 15 or later: apt-get install --no-install-recommends postgresql";
-    bins.max().expect(missing).1
-}
-
-/// `program` as a user that the server accepts: it refuses to run as root.
-fn unprivileged(program: &Path) -> Command {
-    if !nix::unistd::geteuid().is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
-    command
-}
-
-impl Database {
-    fn start() -> Self {
-        let bin = binaries();
-        let dir = tempfile::Builder::new().prefix("wlpg").tempdir_in("/tmp").unwrap().keep();
-        if nix::unistd::geteuid().is_root() {
-            assert!(Command::new("chown").arg("postgres").arg(&dir).status().unwrap().success());
-        }
-        let mut initdb = unprivileged(&bin.join("initdb"));
-        initdb.args(["--no-sync", "--auth=trust", "--username=windlass", "--encoding=UTF8", "--locale=C"]);
-        let made = initdb.arg("--pgdata").arg(dir.join("data")).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let mut server = unprivileged(&bin.join("postgres"));
-        server.arg("-D").arg(dir.join("data")).arg("-k").arg(&dir);
-        server.args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=32MB"]);
-        let mut server =
-            server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let id = server.id();
-        std::thread::spawn(move || server.wait());
-        // Reads until the pipe ends, which it does with us; then it stops the server at once.
-        let script = "cat >/dev/null; kill -INT $1; for i in $(seq 100); do kill -0 $1 || break; sleep 0.05; done; \
-                      rm -rf \"$2\"";
-        let mut watch = Command::new("setsid");
-        watch.args(["sh", "-c", script, "watch"]).arg(id.to_string()).arg(&dir);
-        let watch = watch.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let database = Self { dir, server: id, watch };
-        let deadline = Instant::now() + LIMIT;
-        loop {
-            let ready = Command::new(bin.join("pg_isready")).arg("-q").arg("-h").arg(&database.dir).status();
-            if ready.unwrap().success() {
-                return database;
-            }
-            assert!(Instant::now() < deadline, "PostgreSQL {} did not start", database.server);
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("host={} user=windlass dbname=postgres", self.dir.display())
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        drop(self.watch.stdin.take());
-        let _ = self.watch.wait();
-    }
+fn database() -> Postgres {
+    Postgres::start(&["listen_addresses=", "fsync=off", "shared_buffers=32MB"]).unwrap()
 }
 
 #[test]
 fn two_servers_on_one_database_are_one_service() {
-    let database = Database::start();
-    let url = database.url();
+    let database = database();
+    let url = database.url("postgres");
     let key = "00".repeat(32);
     let variables = [("WINDLASS_STORE", url.as_str()), ("WINDLASS_SECRET_KEY", key.as_str())];
     let one = Windlass::start_as(&variables, &[]);
@@ -116,11 +40,11 @@ fn two_servers_on_one_database_are_one_service() {
 
 #[test]
 fn the_schema_is_looked_at_and_brought_up_to_date_without_a_server() {
-    let database = Database::start();
+    let database = database();
     let home = tempfile::tempdir().unwrap();
     let migrate = |more: &[&str]| {
         let mut command = binary(home.path());
-        command.arg("migrate").args(more).env("WINDLASS_STORE", database.url());
+        command.arg("migrate").args(more).env("WINDLASS_STORE", database.url("postgres"));
         run(command, "")
     };
     let missing = migrate(&["--check"]);
@@ -132,8 +56,8 @@ fn the_schema_is_looked_at_and_brought_up_to_date_without_a_server() {
 
 #[test]
 fn everything_in_an_embedded_store_moves_to_a_database() {
-    let database = Database::start();
-    let url = database.url();
+    let database = database();
+    let url = database.url("postgres");
     let mut before = Windlass::start();
     before.upload("hello", "echo hello from $CODE_NAME", &[]);
     let done = before.queue("hello", &[]);
