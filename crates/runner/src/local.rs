@@ -145,8 +145,7 @@ pub async fn run_local(
         None => None,
         Some(archive) => match image(&host, &images, archive).await {
             Ok(image) => Some(image),
-            Err(PackageError::Unusable(why) | PackageError::NotPulled(why)) => return Ok(not_started(why)),
-            Err(error) => return Err(io::Error::other(error)),
+            Err(error) => return stopped(error.into()).map(not_started),
         },
     };
     let (task, revision) = as_task(run, api.token, api.project);

@@ -125,6 +125,24 @@ pub(crate) enum Stop {
     Ours(String),
 }
 
+impl From<PackageError> for Stop {
+    fn from(error: PackageError) -> Self {
+        match error {
+            PackageError::Unusable(why) | PackageError::NotPulled(why) => Self::NotStarted(why),
+            PackageError::Unavailable { .. } => Self::Ours(error.to_string()),
+        }
+    }
+}
+
+/// Takes the slot, which may have to be waited for a moment.
+pub(crate) async fn taken(slot: &mut Slot, commands: &mut watch::Receiver<Command>) -> Result<(), Stop> {
+    tokio::select! {
+        biased;
+        command = told(commands) => Err(Stop::Told(command)),
+        taken = timeout(SLOT_LIMIT, slot.take()) => taken.map_err(|_| Stop::Told(Command::GiveBack)),
+    }
+}
+
 async fn attempt(
     bench: &Bench,
     job: &Job,
@@ -171,13 +189,7 @@ async fn process(
         ground = ground.in_image(image, cwd);
     }
 
-    tokio::select! {
-        biased;
-        command = told(commands) => return Err(Stop::Told(command)),
-        taken = timeout(SLOT_LIMIT, slot.take()) => {
-            taken.map_err(|_| Stop::Told(Command::GiveBack))?;
-        }
-    }
+    taken(slot, commands).await?;
     let room = warm::room(&bench.workers).await?;
     let mut child = host.start(&plan, &ground).await.map_err(|failure| match failure {
         NotStarted::NoProgram(why) => Stop::NotStarted(why),
@@ -252,10 +264,7 @@ async fn package(
     tokio::select! {
         biased;
         command = told(commands) => Err(Stop::Told(command)),
-        package = again(|| bench.packages.get(blob, &bench.client)) => package.map_err(|error| match error {
-            PackageError::Unusable(why) | PackageError::NotPulled(why) => Stop::NotStarted(why),
-            PackageError::Unavailable { .. } => Stop::Ours(error.to_string()),
-        }),
+        package = again(|| bench.packages.get(blob, &bench.client)) => Ok(package?),
     }
 }
 
@@ -293,11 +302,7 @@ async fn image(
     tokio::select! {
         biased;
         command = told(commands) => Err(Stop::Told(command)),
-        image = again(&fetch) => match image {
-            Ok(image) => Ok(Some(image)),
-            Err(PackageError::Unusable(why) | PackageError::NotPulled(why)) => Err(Stop::NotStarted(why)),
-            Err(error) => Err(Stop::Ours(error.to_string())),
-        },
+        image = again(&fetch) => Ok(Some(image?)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tracing::warn;
 use windlass_model::bytes::Bytes;
 use windlass_model::code::BlobRef;
@@ -20,11 +20,11 @@ use super::follow::{Bounds, Ended, follow};
 use super::room::Room;
 use crate::image;
 use crate::logs::LiveLog;
-use crate::package::{Package, PackageError};
+use crate::package::Package;
 use crate::plan::Plan;
-use crate::run::{Bench, Job, Stop, again, now, output_bytes, report, told, whole};
+use crate::run::{Bench, Job, Stop, again, now, output_bytes, report, taken, told, whole};
 use crate::sandbox::root::TASK;
-use crate::slots::{SLOT_LIMIT, Slot};
+use crate::slots::Slot;
 use crate::supervise::Command;
 
 /// Runs an attempt in a container of the image in `archive`.
@@ -48,25 +48,14 @@ pub(crate) async fn attempt(
     let loaded = tokio::select! {
         biased;
         command = told(commands) => return Err(Stop::Told(command)),
-        loaded = again(|| engine.images.of_archive(archive, &bench.client, &engine.api)) => {
-            loaded.map_err(|error| match error {
-                PackageError::Unusable(why) => Stop::NotStarted(why),
-                error => Stop::Ours(error.to_string()),
-            })?
-        }
+        loaded = again(|| engine.images.of_archive(archive, &bench.client, &engine.api)) => loaded?,
     };
     // The API's own address: nothing of a sandbox's network is there.
     let place = host.place(TASK, Network::Host);
     let plan = image::plan(&job.task, revision, (&loaded.config, &*package), &place, now());
     let mut plan = plan.map_err(Stop::NotStarted)?;
     let cwd = image::cwd(&loaded.config, &package);
-    tokio::select! {
-        biased;
-        command = told(commands) => return Err(Stop::Told(command)),
-        taken = timeout(SLOT_LIMIT, slot.take()) => {
-            taken.map_err(|_| Stop::Told(Command::GiveBack))?;
-        }
-    }
+    taken(slot, commands).await?;
     engine.clear_strays().await.map_err(ours)?;
     let (path, of_room) = (
         engine.rooms.join(job.task.fence.0.to_string()),
