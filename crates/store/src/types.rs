@@ -216,6 +216,11 @@ pub struct LaneCounts {
     pub counts: Counts,
 }
 
+/// The tasks of one package, in whichever cluster they are.
+pub fn counts_of(lanes: &[LaneCounts], code: CodeId) -> Counts {
+    lanes.iter().filter(|lane| lane.code == code).map(|lane| &lane.counts).sum()
+}
+
 /// A set of statuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statuses(u8);

@@ -19,7 +19,7 @@ use windlass_model::wire::codes::{
     Code, CodeList, RevisionList, RevisionView, Stats, UploadOrder, UploadRequest, Uploaded,
 };
 use windlass_store::blob::Area;
-use windlass_store::types::Counts;
+use windlass_store::types::counts_of;
 
 use super::params::Id;
 use super::registries::login;
@@ -320,7 +320,7 @@ pub async fn stats(
     let from = query.seconds("start_date")?.unwrap_or(to - DAY);
     let ended = app.store.ended_between(id, from, to).await?;
     let lanes = app.store.counts(Some(project)).await?;
-    let now: Counts = lanes.iter().filter(|l| l.code == id).map(|l| &l.counts).sum();
+    let now = counts_of(&lanes, id);
     Ok(json(&Stats {
         queued: now.get(Status::Queued),
         preparing: now.get(Status::Preparing),

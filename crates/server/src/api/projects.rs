@@ -91,9 +91,9 @@ pub async fn credentials(
         let login = serde_json::to_string(&login).expect("two texts are JSON");
         app.seal.seal(&Place::Registry { project, registry: &registry }, &login)
     });
-    let kept = app.project(project).is_some_and(|p| p.registries.contains_key(&registry));
-    let count = app.project(project).map_or(0, |p| p.registries.len());
-    if login.is_some() && !kept && count >= MAX_REGISTRIES {
+    let is_one_more = |kept: &project::Project| !kept.registries.contains_key(&registry);
+    let is_full = |kept: &project::Project| kept.registries.len() >= MAX_REGISTRIES;
+    if login.is_some() && app.project(project).is_some_and(|kept| is_one_more(&kept) && is_full(&kept)) {
         let msg = format!("the project has logins to {MAX_REGISTRIES} registries, which is the limit");
         return Err(ApiError::bad_request(msg));
     }

@@ -12,7 +12,7 @@ use windlass_model::limits::{Network, Policy};
 use windlass_model::project::Scope;
 use windlass_model::task::Status;
 use windlass_model::wire::Page;
-use windlass_store::types::{Counts, TaskQuery};
+use windlass_store::types::{TaskQuery, counts_of};
 
 use super::answer::{Shown, done, show};
 use super::codes::start;
@@ -99,7 +99,7 @@ pub(super) async fn page(
     let code = app.code_of(project, id).await?;
     let now = app.now();
     let lanes = app.store.counts(Some(project)).await?;
-    let stand: Counts = lanes.iter().filter(|l| l.code == id).map(|l| &l.counts).sum();
+    let stand = counts_of(&lanes, id);
     let lately = lately(&app, project, Some(id)).await?.remove(&id).unwrap_or_default();
     // One more, to say what the last of them changed.
     let skip = (code.latest.rev as usize).saturating_sub(MOST_REVISIONS + 1);

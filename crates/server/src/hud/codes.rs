@@ -7,7 +7,7 @@ use axum::extract::State;
 use windlass_model::code::Launch;
 use windlass_model::id::CodeId;
 use windlass_model::task::Status;
-use windlass_store::types::Counts;
+use windlass_store::types::counts_of;
 
 use super::answer::{Shown, show};
 use super::choices::MOST;
@@ -52,7 +52,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, here: Here, InProject(proj
     let mut lately = lately(&app, project, None).await?;
     let newest = app.store.newest_of(project, &ids).await?;
     let rows = codes.into_iter().zip(newest).map(|(code, newest)| {
-        let stand: Counts = lanes.iter().filter(|l| l.code == code.id).map(|l| &l.counts).sum();
+        let stand = counts_of(&lanes, code.id);
         let lately = lately.remove(&code.id).unwrap_or_default();
         Row {
             id: code.id,

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::extract::State;
 use windlass_model::id::{CodeId, ProjectId};
 use windlass_model::task::Status;
-use windlass_store::types::Counts;
+use windlass_store::types::counts_of;
 
 use super::answer::{Shown, done, show};
 use super::choices::MOST;
@@ -50,7 +50,7 @@ pub(super) async fn page(
 /// What becomes of all that belongs to the package.
 async fn means(app: &App, project: ProjectId, id: CodeId) -> Result<Vec<String>, ApiError> {
     let lanes = app.store.counts(Some(project)).await?;
-    let stand: Counts = lanes.iter().filter(|lane| lane.code == id).map(|lane| &lane.counts).sum();
+    let stand = counts_of(&lanes, id);
     let running = stand.get(Status::Running) + stand.get(Status::Preparing);
     let schedules = app.store.schedules(project, MOST).await?;
     let is_cut = schedules.len() == MOST.limit;

@@ -13,7 +13,7 @@ use windlass_model::runner::RunnerRecord;
 use windlass_model::task::Status;
 use windlass_model::time::Timestamp;
 use windlass_model::usage::{Grain, Histogram};
-use windlass_store::types::{Counts, TaskQuery};
+use windlass_store::types::{Counts, TaskQuery, counts_of};
 use windlass_store::usage::Rollup;
 
 use super::answer::{Shown, show};
@@ -107,7 +107,7 @@ pub(super) async fn page(
     needs.extend(needs::of_schedules(project, &app.store.schedules(project, MOST).await?, now));
     let mut rows = Vec::with_capacity(codes.len());
     for code in &codes {
-        let stand = lanes.iter().filter(|l| l.code == code.id).map(|l| &l.counts).sum();
+        let stand = counts_of(&lanes, code.id);
         let of = |sums: &HashMap<CodeId, Rollup>| sums.get(&code.id).copied().unwrap_or_default();
         needs.extend(needs::of_code(project, code, &stand, &of(&lately).ended));
         rows.push(row(code, &stand, &of(&past)));
